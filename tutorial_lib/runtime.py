@@ -1,0 +1,117 @@
+"""Scale, device, precision, seeds and an environment report.
+
+A notebook asks here how large an experiment to run and on what; the answers depend on the
+machine and can be set by the environment variable `TUTORIAL_SCALE`.
+"""
+
+import functools
+import os
+import platform
+import random
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+SCALES = ("smoke", "laptop", "full")
+
+
+class Scale(NamedTuple):
+    """How large an experiment to run; `pick` chooses a value by it."""
+
+    name: str
+
+    def pick(self, *, smoke: Any, laptop: Any, full: Any) -> Any:
+        """Return the argument that this scale names."""
+        return {"smoke": smoke, "laptop": laptop, "full": full}[self.name]
+
+
+def scale() -> Scale:
+    """Return the scale: `TUTORIAL_SCALE` where set, else `full` with a GPU and `laptop` without.
+
+    Raises:
+        ValueError: `TUTORIAL_SCALE` is not one of `SCALES`.
+    """
+    default = "laptop" if device().type == "cpu" else "full"
+    name = os.environ.get("TUTORIAL_SCALE") or default
+    if name not in SCALES:
+        raise ValueError(f"TUTORIAL_SCALE is {name!r}; set it to one of {', '.join(SCALES)}")
+    return Scale(name)
+
+
+def device() -> torch.device:
+    """Return the fastest device here: CUDA, then Apple's MPS, then the CPU."""
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    if torch.backends.mps.is_available():
+        return torch.device("mps")
+    return torch.device("cpu")
+
+
+def precision(on: torch.device | None = None) -> str:
+    """Return the precision to train in, in accelerate's words: `bf16`, `fp16` or `no`.
+
+    bfloat16 only where the hardware multiplies in it: CUDA GPUs of compute capability 8 or
+    more (`torch.cuda.is_bf16_supported()` alone is also true where it is emulated, as on a
+    T4), and processors with AVX-512 BF16 or AMX. Older CUDA GPUs get float16, which needs
+    loss scaling; everything else float32.
+    """
+    on = on or device()
+    if on.type == "cuda":
+        return "bf16" if torch.cuda.get_device_capability(on)[0] >= 8 else "fp16"
+    if on.type == "cpu" and _cpu_multiplies_bf16():
+        return "bf16"
+    return "no"
+
+
+@functools.cache
+def _cpu_multiplies_bf16() -> bool:
+    # torch 2.4 … 2.13 expose these two probes of the processor; both are absent on Arm.
+    probes = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+    return any(getattr(torch.cpu, probe, lambda: False)() for probe in probes)
+
+
+def seed_everything(seed: int) -> None:
+    """Seed Python, NumPy and torch (every device).
+
+    Raises:
+        ValueError: the seed is negative or does not fit in 32 bits (NumPy's limit).
+    """
+    if not 0 <= seed < 2**32:
+        raise ValueError(f"a seed lies between 0 and 2**32 - 1; got {seed}")
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
+def environment() -> dict[str, str | int]:
+    """Return what a reader needs to know to compare a number with ours."""
+    here = device()
+    name = torch.cuda.get_device_name(here) if here.type == "cuda" else _processor()
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "device": here.type,
+        "device_name": name,
+        "threads": torch.get_num_threads(),
+        "precision": precision(here),
+        "scale": scale().name,
+    }
+
+
+def report() -> str:
+    """Return the environment in one line, for the first cell of a notebook."""
+    e = environment()
+    return (
+        f"Python {e['python']}, torch {e['torch']}, {e['device']} ({e['device_name']}, "
+        f"{e['threads']} threads), precision {e['precision']}, scale {e['scale']}"
+    )
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as lines:
+            names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    except OSError:  # not Linux
+        names = []
+    return names[0] if names else platform.processor() or platform.machine()
