@@ -1,0 +1,99 @@
+"""Every figure carries alternative text that agrees with its data, and escapes text from data."""
+
+import base64
+import re
+
+import datasets
+import numpy as np
+import pytest
+
+from tutorial_lib import plots
+from tutorial_lib.data.provenance import attach
+from tutorial_lib.evaluation import Interval
+
+NASTY = '<script>alert("1")</script> & "x"'
+
+
+@pytest.fixture
+def partial():
+    split = datasets.Dataset.from_dict({"text": ["a", "b"], "label": [0, 1]})
+    return attach(
+        datasets.DatasetDict(test=split),
+        name="half", title="Half a set", source="prepared", partial="2 of 4 rows",
+    )  # fmt: skip
+
+
+def parts(shown):
+    source = shown._repr_html_()
+    image = base64.b64decode(re.search(r"base64,([^\"]+)", source).group(1))
+    assert image.startswith(b"\x89PNG")
+    return re.search(r'alt="([^"]*)"', source).group(1), re.search(
+        "<figcaption>(.*)</figcaption", source
+    )[1]
+
+
+def test_learning_curves_say_where_each_line_starts_and_ends():
+    alt, caption = parts(
+        plots.learning_curves({"train": [1.5, 1.0, 0.5], "validation": [1.6, 1.2]}, caption="Loss.")
+    )
+    assert "train goes from 1.5 to 0.5" in alt and "validation goes from 1.6 to 1.2" in alt
+    assert caption == "Loss."
+
+
+def test_confusion_names_the_commonest_error():
+    matrix = np.array([[8, 1, 1], [5, 5, 0], [0, 2, 8]])
+    alt, _ = parts(plots.confusion(matrix, ["ham", "spam", "eggs"], caption="Errors."))
+    assert "21 of 30 right" in alt and "spam taken for ham, 5 times" in alt
+
+
+def test_comparison_gives_values_intervals_and_lines():
+    rows = {"NB": Interval(0.7, 0.65, 0.75), "NB-SVM": Interval(0.8, 0.76, 0.84)}
+    alt, _ = parts(plots.comparison(rows, caption="Who wins.", lines={"best possible": 0.95}))
+    assert "NB-SVM 0.800 (0.760 to 0.840)" in alt and "best possible at 0.950" in alt
+
+
+def test_the_caption_says_that_data_are_partial(partial):
+    for data in (partial, partial["test"], partial["test"].select([0])):
+        shown = plots.learning_curves({"a": [1.0, 2.0]}, caption="Loss.", data=data)
+        assert "Half a set" in shown.caption and "partial: 2 of 4 rows" in shown.caption
+
+
+def test_text_from_data_is_escaped(partial):
+    heat = plots.token_heat([NASTY, "fine"], [1.0, -0.5], caption=NASTY)._repr_html_()
+    curve = plots.learning_curves({NASTY: [1.0, 2.0]}, caption=NASTY)._repr_html_()
+    for source in (heat, curve):
+        assert "<script" not in source and "&lt;script&gt;" in source
+
+
+def test_heat_shades_by_share_of_the_largest_score_and_marks_the_sign():
+    source = plots.token_heat(["not", "bad", "film"], [-2.0, 1.0, 0.0], caption="")._repr_html_()
+    spans = re.findall(r"<span.*?</span>", source)
+    assert "rgba(86,180,233,1.00)" in spans[0] and "dotted" in spans[0]
+    assert "rgba(230,159,0,0.50)" in spans[1] and "solid" in spans[1]
+    assert "border" not in spans[2]
+
+
+@pytest.mark.parametrize("scores", [[1.0], [1.0, float("nan")]])
+def test_scores_that_do_not_fit_the_tokens_are_refused(scores):
+    with pytest.raises(ValueError, match="2 tokens"):
+        plots.token_heat(["a", "b"], scores, caption="")
+
+
+def test_a_picture_without_alternative_text_is_refused():
+    drawn, _ = plots.figure()
+    with pytest.raises(ValueError, match="alternative text"):
+        plots.picture(drawn, alt=" ", caption="x")
+
+
+def test_the_same_figure_is_the_same_bytes():
+    first, second = (plots.learning_curves({"a": [1.0, 2.0]}, caption="x").png for _ in range(2))
+    assert first == second
+
+
+def test_the_first_four_colours_stand_out_from_white():
+    def luminance(colour):  # WCAG 2.2, "relative luminance"
+        rgb = np.array([int(colour[k : k + 2], 16) / 255 for k in (1, 3, 5)])
+        linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+        return linear @ [0.2126, 0.7152, 0.0722]
+
+    assert all(1.05 / (luminance(c) + 0.05) >= 3 for c in plots.COLOURS[:4])  # criterion 1.4.11

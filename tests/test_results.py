@@ -1,0 +1,138 @@
+"""Recorded runs survive a round trip, and nothing that does not fit gets in or out."""
+
+import dataclasses
+import json
+import time
+
+import numpy as np
+import pytest
+
+from tutorial_lib import results
+from tutorial_lib.data.provenance import Provenance
+
+DATA = Provenance("toy", "A toy set", "embedded", {"test": 100}, "0" * 64)
+
+
+def recorder(**changes):
+    facts = dict(
+        task="toy-run", model="Toy", command="python toy.py", protocol="official test set",
+        data=DATA, classes=["no", "yes"], hyperparameters={"alpha": 1.0},
+    )  # fmt: skip
+    return results.Recorder(**{**facts, **changes})
+
+
+def finished(rights=(80, 90, 70), **changes):
+    record = recorder(**changes)
+    truth = np.arange(100) % 2
+    for seed, right in enumerate(rights):
+        with record.measure(seed) as run:
+            run.score(truth, np.where(np.arange(100) < right, truth, 1 - truth), ["no", "yes"])
+    return record
+
+
+def test_a_run_survives_the_round_trip(tmp_path):
+    written = finished().run()
+    assert results.read(results.write(written, tmp_path)) == written
+    assert results.read_all(tmp_path) == [written]
+
+
+def test_mean_spread_and_interval_are_those_of_the_predictions():
+    run = finished().run()
+    assert run.metrics["accuracy"] == [0.8, 0.9, 0.7]
+    assert run.mean("accuracy") == pytest.approx(0.8)
+    assert run.spread("accuracy") == pytest.approx(np.std([0.8, 0.9, 0.7], ddof=1))
+    # 100 test texts, whatever the number of seeds: half-width 1.96 sqrt(.8 .2 / 100) = 0.078
+    _, low, high = run.interval()
+    assert (low, high) == pytest.approx((0.722, 0.878), abs=0.011)
+    # as folds the 300 texts are different ones
+    _, low, high = finished(protocol="three-fold").run().interval()
+    assert (low, high) == pytest.approx((0.755, 0.845), abs=0.011)
+
+
+def test_measure_times_the_block_and_forgets_one_that_fails():
+    record = recorder()
+    with record.measure(0) as run:
+        time.sleep(0.05)
+        run.metrics["accuracy"] = 1.0
+    with pytest.raises(KeyError), record.measure(1):
+        raise KeyError
+    assert record.seeds == [0] and record.wall[0] >= 0.05 > record.cpu[0]
+
+
+def test_seeds_that_report_different_metrics_are_refused():
+    record = recorder()
+    for seed, name in enumerate(["accuracy", "f1"]):
+        with record.measure(seed) as run:
+            run.metrics[name] = 1.0
+    with pytest.raises(ValueError, match="same metrics"):
+        record.run()
+    with pytest.raises(ValueError, match="same metrics"):
+        recorder().run()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"task": "No Spaces!"}, "task"),
+        ({"seeds": []}, "seeds"),
+        ({"seeds": [1, 1, 2]}, "seeds"),
+        ({"metrics": {}}, "metrics"),
+        ({"metrics": {"accuracy": [0.5]}}, "one a seed"),
+        ({"metrics": {"accuracy": [0.5, float("nan"), 0.5]}}, "not finite"),
+        ({"confusion": []}, "one a seed"),
+        ({"peak_memory_mb": 0.0}, "peak_memory_mb"),
+        ({"data": {"name": "toy"}}, "required"),
+    ],
+)
+def test_what_does_not_fit_is_neither_written_nor_read(tmp_path, change, message):
+    good = finished().run()
+    path = results.write(good, tmp_path)
+    bad = {**dataclasses.asdict(good), **change}
+    with pytest.raises(ValueError, match=message):
+        results.write(dataclasses.replace(good, **change), tmp_path)
+    assert results.read(path) == good and len(list(tmp_path.iterdir())) == 1
+    path.write_text(json.dumps(bad), encoding="utf-8")
+    with pytest.raises(ValueError, match=message):
+        results.read(path)
+
+
+def test_an_unknown_field_and_a_broken_file_are_named(tmp_path):
+    path = results.write(finished().run(), tmp_path)
+    record = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps({**record, "accuracy": 0.9}), encoding="utf-8")
+    with pytest.raises(ValueError, match="accuracy"):
+        results.read(path)
+    path.write_text(json.dumps({**record, "wall_seconds": ["1", "1", "1"]}), encoding="utf-8")
+    with pytest.raises(ValueError, match="not of type 'number'"):
+        results.read(path)
+    path.write_text(path.read_text(encoding="utf-8")[:-20], encoding="utf-8")
+    with pytest.raises(ValueError, match="toy-run.json is not JSON"):
+        results.read_all(tmp_path)
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        results.read_all(tmp_path / "nowhere")
+
+
+def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch):
+    good = finished().run()
+    path = results.write(good, tmp_path)
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(json, "dump", full)
+    with pytest.raises(OSError, match="No space"):
+        results.write(good, tmp_path)
+    assert results.read(path) == good and len(list(tmp_path.iterdir())) == 1
+
+
+def test_the_table_puts_the_best_first_and_marks_partial_data():
+    partial = dataclasses.replace(DATA, name="half", partial="50 of 100 rows")
+    low = finished((60, 60, 60), model="Low", data=partial).run()
+    rows = results.table([low, finished(model="High").run()]).splitlines()[2:]
+    assert rows[0].startswith("| High | toy | official test set | 80.0 ± 10.0 (3) |")
+    assert rows[1].startswith("| Low | half (partial) | official test set | 60.0 ± 0.0 (3) |")
+
+
+def test_the_files_of_the_book_are_valid():
+    runs = results.read_all("book/results")
+    assert len({run.task for run in runs}) == len(runs)

@@ -1,0 +1,184 @@
+"""Chapter 03: the linear models that every network must beat.
+
+Naive Bayes and NB-SVM are written out here; logistic regression, the linear SVM and decision
+trees are scikit-learn's.
+
+Shapes: N texts, C classes, V features; `x` is a SciPy sparse matrix of counts, [N, V].
+"""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import scipy.sparse
+    import sklearn.feature_extraction.text
+
+# A word, with its apostrophe ("don't", "film's"), or one punctuation mark.
+TOKEN = r"\w+(?:'\w+)?|[^\w\s]"
+
+
+def bag_of_words(
+    ngrams: tuple[int, int] = (1, 2), *, characters: bool = False, max_features: int | None = None
+) -> "sklearn.feature_extraction.text.CountVectorizer":
+    """Return the vectorizer that the book's linear baselines share: lower-cased n-gram counts.
+
+    Args:
+        ngrams: shortest and longest n-gram; words and punctuation marks count as tokens.
+        characters: count n-grams of characters instead (within words, for English spam;
+            set it for Chinese, which has no spaces).
+        max_features: keep only the most frequent ones.
+    """
+    from sklearn.feature_extraction.text import CountVectorizer
+
+    how = {"analyzer": "char_wb"} if characters else {"token_pattern": TOKEN}
+    return CountVectorizer(ngram_range=ngrams, max_features=max_features, dtype=np.float32, **how)
+
+
+class NaiveBayes:
+    """Multinomial naive Bayes with additive smoothing.
+
+    Args:
+        alpha: the count that every feature gets in every class before the first text.
+        binary: count a feature once a text, however often it occurs in it.
+
+    Attributes:
+        log_prior: log p(c), [C].
+        log_likelihood: log p(feature | c), [C, V].
+
+    Source: Manning, Raghavan and Schütze 2008, "Introduction to Information Retrieval",
+    chapter 13.
+    """
+
+    def __init__(self, alpha: float = 1.0, binary: bool = False) -> None:
+        if not alpha > 0:
+            raise ValueError(
+                f"alpha must be positive, or an unseen word rules a class out: {alpha}"
+            )
+        self.alpha, self.binary = alpha, binary
+
+    def fit(self, x: "scipy.sparse.spmatrix", labels: np.ndarray) -> "NaiveBayes":
+        """Count; there is nothing to optimise.
+
+        Raises:
+            ValueError: labels that are not class indices of at least two classes, one a row.
+
+        Equation: eq-nb-likelihood
+        """
+        member = _membership(x, labels)  # [C, N]
+        counts = member @ self._features(x) + self.alpha  # [C, V]
+        self.log_prior = np.log(member.sum(1) / member.shape[1])
+        self.log_likelihood = np.log(counts / counts.sum(1, keepdims=True))
+        return self
+
+    def scores(self, x: "scipy.sparse.spmatrix") -> np.ndarray:
+        """Return log p(c) + log p(x | c), [N, C]: the posterior but for a constant a row.
+
+        Equation: eq-bayes
+        """
+        return self._features(x) @ self.log_likelihood.T + self.log_prior
+
+    def predict(self, x: "scipy.sparse.spmatrix") -> np.ndarray:
+        """Return the most probable class of each row, [N]."""
+        return self.scores(x).argmax(1)
+
+    def _features(self, x):
+        return _binarised(x) if self.binary else x.tocsr()
+
+
+class NBSVM:
+    """A linear SVM on features weighted by naive Bayes' log-count ratios.
+
+    More than two classes are told apart one against the rest.
+
+    Args:
+        c: cost of a margin violation against the size of the weights.
+        beta: 1 gives the SVM, 0 naive Bayes, between them the mixture.
+        alpha: smoothing of the counts.
+
+    Attributes:
+        weights: one row for each class against the rest (one row in all for two classes), with
+            the ratios multiplied in, [C or 1, V]; `bias`: [C or 1].
+
+    Source: Wang and Manning 2012, "Baselines and Bigrams", sections 2.1 to 2.3.
+    """
+
+    def __init__(self, c: float = 1.0, beta: float = 0.25, alpha: float = 1.0) -> None:
+        if not (c > 0 and alpha > 0 and 0 <= beta <= 1):
+            raise ValueError(
+                f"need c > 0, alpha > 0 and 0 <= beta <= 1; got c={c}, alpha={alpha}, beta={beta}"
+            )
+        self.c, self.beta, self.alpha = c, beta, alpha
+
+    def fit(self, x: "scipy.sparse.spmatrix", labels: np.ndarray) -> "NBSVM":
+        """Count, weight the features, train the SVM, mix.
+
+        Raises:
+            ValueError: labels that are not class indices of at least two classes, one a row.
+        """
+        member, x = _membership(x, labels), _binarised(x)
+        rows = member[1:] if len(member) == 2 else member
+        fitted = [self._fit_one(x, row) for row in rows]
+        self.weights = np.stack([weights for weights, _ in fitted])
+        self.bias = np.array([bias for _, bias in fitted])
+        return self
+
+    def _fit_one(self, x, positive: np.ndarray) -> tuple[np.ndarray, float]:
+        """Return weights [V] and bias of one class against the rest.
+
+        Equation: eq-squared-hinge, eq-nbsvm
+        """
+        from sklearn.svm import LinearSVC
+
+        ratio = log_count_ratio(x, positive, self.alpha)
+        svm = LinearSVC(C=self.c, random_state=0, max_iter=10_000)
+        svm.fit(x.multiply(ratio).tocsr(), positive)
+        w, b = svm.coef_[0], svm.intercept_[0]
+        # Naive Bayes, scaled to the mean size of the SVM's weights, has all weights equal and
+        # the log prior ratio as bias. Both parts of each model are mixed: shrinking w alone
+        # would leave the SVM's bias too large, which ruins skewed classes.
+        size = np.abs(w).mean()
+        prior = np.log(positive.mean() / (1 - positive.mean()))
+        mixed = (1 - self.beta) * size + self.beta * w
+        return ratio * mixed, (1 - self.beta) * size * prior + self.beta * b
+
+    def scores(self, x: "scipy.sparse.spmatrix") -> np.ndarray:
+        """Return one score a class, [N, C]: larger is likelier, but these are no probabilities."""
+        margin = _binarised(x) @ self.weights.T + self.bias
+        return np.hstack([-margin, margin]) if margin.shape[1] == 1 else margin
+
+    def predict(self, x: "scipy.sparse.spmatrix") -> np.ndarray:
+        """Return the class with the largest score of each row, [N]."""
+        return self.scores(x).argmax(1)
+
+
+def log_count_ratio(
+    x: "scipy.sparse.spmatrix", positive: np.ndarray, alpha: float = 1.0
+) -> np.ndarray:
+    """Return how much likelier each feature is in the positive class, as a logarithm, [V].
+
+    Args:
+        positive: 1 for the rows of the class, 0 for all others, [N].
+
+    Equation: eq-log-count-ratio
+    """
+    p = positive @ x + alpha  # [V]
+    q = (1 - positive) @ x + alpha
+    return np.log((p / p.sum()) / (q / q.sum()))
+
+
+def _binarised(x):
+    return (x > 0).astype(np.float64).tocsr()
+
+
+def _membership(x, labels: np.ndarray) -> np.ndarray:
+    """Return a row for each class, 1.0 where a text belongs to it, [C, N]."""
+    labels = np.asarray(labels)
+    if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
+        raise ValueError("labels are class indices: one integer a text, not one-hot rows")
+    if len(labels) != x.shape[0]:
+        raise ValueError(f"{x.shape[0]} texts, but {len(labels)} labels")
+    present = np.unique(labels)
+    if len(present) < 2 or not np.array_equal(present, np.arange(len(present))):
+        raise ValueError(f"every class 0 … C - 1 must occur, and at least two; got {present}")
+    return (labels == present[:, None]).astype(np.float64)

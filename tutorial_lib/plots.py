@@ -1,0 +1,223 @@
+"""One style for every figure, and the figures that recur.
+
+A figure leaves here as a `Picture`: HTML that carries the image, its alternative text and its
+caption, and reads the same in Jupyter, VS Code, Colab and the rendered page. The caption says
+where the data came from, and that they are partial or a stand-in when they are.
+
+Colours are Okabe and Ito's, safe for colour-blind readers; lines differ by dashes and markers
+too, so that no meaning hangs on colour alone.
+"""
+
+import base64
+import dataclasses
+import html
+import io
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tutorial_lib.data.provenance import provenance
+from tutorial_lib.evaluation import Interval
+
+if TYPE_CHECKING:
+    import matplotlib.axes
+    import matplotlib.figure
+
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#000000", "#cc79a7", "#56b4e9", "#e69f00")
+DASHES = ("-", "--", "-.", ":")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+STYLE = {
+    "figure.facecolor": "white",
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#dddddd",
+    "legend.frameon": False,
+    "savefig.dpi": 120,
+    "svg.hashsalt": "tutorial_lib",
+}
+
+Data = "datasets.Dataset | datasets.DatasetDict | None"
+
+
+@dataclasses.dataclass(frozen=True)
+class Picture:
+    """An image with its alternative text and caption.
+
+    Raises:
+        ValueError: no alternative text.
+    """
+
+    png: bytes
+    alt: str
+    caption: str
+
+    def __post_init__(self) -> None:
+        if not self.alt.strip():
+            raise ValueError("a picture needs alternative text: say what it shows in a sentence")
+
+    def __repr__(self) -> str:
+        return f"[Figure: {self.alt}]"
+
+    def _repr_html_(self) -> str:
+        source = base64.b64encode(self.png).decode()
+        return (
+            f'<figure class="tl-figure"><img alt="{html.escape(self.alt)}" '
+            f'src="data:image/png;base64,{source}" style="max-width:100%">'
+            f"<figcaption>{html.escape(self.caption)}</figcaption></figure>"
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Html:
+    """A piece of HTML that a notebook shows, with a plain-text form for everything else."""
+
+    source: str
+    text: str
+
+    def __repr__(self) -> str:
+        return self.text
+
+    def _repr_html_(self) -> str:
+        return self.source
+
+
+def figure(
+    columns: int = 1, *, height: float = 3.2, width: float = 7.0
+) -> tuple["matplotlib.figure.Figure", "list[matplotlib.axes.Axes]"]:
+    """Return an empty figure in the book's style and its axes, side by side; sizes in inches."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    matplotlib.rcParams.update(STYLE)
+    matplotlib.rcParams["axes.prop_cycle"] = matplotlib.cycler(color=COLOURS)
+    drawn = Figure(figsize=(width, height), layout="constrained")
+    return drawn, list(drawn.subplots(1, columns, squeeze=False)[0])
+
+
+def picture(
+    drawn: "matplotlib.figure.Figure", *, alt: str, caption: str, data: Data = None
+) -> Picture:
+    """Return a finished figure as a `Picture`; `data` adds its provenance to the caption."""
+    buffer = io.BytesIO()
+    drawn.savefig(buffer, format="png", metadata={"Software": None})
+    source = f" {provenance(data).caption}" if data is not None else ""
+    return Picture(buffer.getvalue(), alt, caption + source)
+
+
+def learning_curves(
+    curves: Mapping[str, Sequence[float]],
+    *,
+    caption: str,
+    x: str = "step",
+    y: str = "loss",
+    every: int = 1,
+    logarithmic: bool = False,
+    data: Data = None,
+) -> Picture:
+    """Draw one line a name over its index.
+
+    Args:
+        every: how many steps lie between two values.
+        logarithmic: scale of the vertical axis.
+    """
+    drawn, (ax,) = figure()
+    for k, (name, values) in enumerate(curves.items()):
+        steps = np.arange(len(values)) * every
+        gap = max(1, len(values) // 8)
+        ax.plot(steps, values, DASHES[k % 4], marker=MARKERS[k % 7], markevery=(k, gap), label=name)
+    ax.set(xlabel=x, ylabel=y, yscale="log" if logarithmic else "linear")
+    ax.legend()
+    ends = "; ".join(f"{n} goes from {v[0]:.3g} to {v[-1]:.3g}" for n, v in curves.items())
+    return picture(drawn, alt=f"Line chart of {y} by {x}: {ends}.", caption=caption, data=data)
+
+
+def confusion(
+    matrix: np.ndarray, classes: Sequence[str], *, caption: str, data: Data = None
+) -> Picture:
+    """Draw a confusion matrix: counts as text, the share of the true class as shade."""
+    share = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
+    size = max(3.0, 0.62 * len(classes) + 1.4)
+    drawn, (ax,) = figure(height=size, width=size + 1.2)
+    ax.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    for (row, column), count in np.ndenumerate(matrix):
+        dark = "white" if share[row, column] > 0.55 else "black"
+        ax.text(column, row, f"{count:,}", ha="center", va="center", color=dark)
+    ticks = range(len(classes))
+    ax.set_xticks(ticks, classes, rotation=45, ha="right")
+    ax.set_yticks(ticks, classes)
+    ax.set(xlabel="predicted", ylabel="true")
+    ax.grid(False)
+    wrong = matrix - np.diag(np.diag(matrix))
+    true, predicted = np.unravel_index(wrong.argmax(), wrong.shape)
+    alt = (
+        f"Confusion matrix of {len(classes)} classes: {np.trace(matrix):,} of {matrix.sum():,} "
+        f"right. Most frequent error: {classes[true]} taken for {classes[predicted]}, "
+        f"{wrong.max():,} times."
+    )
+    return picture(drawn, alt=alt, caption=caption, data=data)
+
+
+def comparison(
+    rows: Mapping[str, Interval],
+    *,
+    caption: str,
+    metric: str = "accuracy",
+    lines: Mapping[str, float] | None = None,
+    data: Data = None,
+) -> Picture:
+    """Draw values with their intervals, one row each, the first on top.
+
+    Args:
+        lines: values to mark across all rows, such as chance or the best possible.
+    """
+    drawn, (ax,) = figure(height=0.9 + 0.36 * len(rows))
+    names = list(rows)
+    for k, (value, low, high) in enumerate(rows.values()):
+        ax.errorbar(
+            value, k, xerr=[[value - low], [high - value]], fmt="o", color=COLOURS[0], capsize=4
+        )
+    for k, (name, value) in enumerate((lines or {}).items()):
+        ax.axvline(value, linestyle=DASHES[1 + k % 3], color=COLOURS[1 + k % 6], label=name)
+    ax.set_yticks(range(len(names)), names)
+    ax.invert_yaxis()
+    ax.set(xlabel=metric)
+    if lines:
+        ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
+    values = "; ".join(f"{n} {v.value:.3f} ({v.low:.3f} to {v.high:.3f})" for n, v in rows.items())
+    marks = "".join(f"; {n} at {v:.3f}" for n, v in (lines or {}).items())
+    alt = f"Dot chart of {metric} with intervals: {values}{marks}."
+    return picture(drawn, alt=alt, caption=caption, data=data)
+
+
+def token_heat(tokens: Sequence[str], scores: Sequence[float], *, caption: str) -> Html:
+    """Show each token shaded by its score; the text is escaped.
+
+    Positive scores are orange with a solid line below, negative ones blue with a dotted line.
+    Shades are relative to the largest absolute score.
+
+    Raises:
+        ValueError: the number of scores is not that of the tokens, or a score is not finite.
+    """
+    scores = np.asarray(scores, float)
+    if scores.shape != (len(tokens),) or not np.isfinite(scores).all():
+        raise ValueError(f"{len(tokens)} tokens need as many finite scores; got {scores}")
+    top = np.abs(scores).max(initial=0) or 1.0
+    spans = []
+    for token, score in zip(tokens, scores, strict=True):
+        colour, line = ("230,159,0", "solid") if score > 0 else ("86,180,233", "dotted")
+        below = f"border-bottom:2px {line} rgb({colour});" if score else ""
+        spans.append(
+            f'<span style="background:rgba({colour},{abs(score) / top:.2f});{below}'
+            f'padding:1px 3px" title="{score:+.3f}">{html.escape(token)}</span>'
+        )
+    order = np.argsort(-np.abs(scores), kind="stable")[:3]
+    strongest = ", ".join(f"{tokens[k]} {scores[k]:+.2f}" for k in order)
+    body = " ".join(spans)
+    return Html(
+        f'<figure class="tl-figure"><div class="tl-heat" style="line-height:2">{body}</div>'
+        f"<figcaption>{html.escape(f'{caption} Strongest: {strongest}.')}</figcaption></figure>",
+        f"[Tokens: {caption} Strongest: {strongest}.]",
+    )
