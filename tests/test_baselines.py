@@ -1,5 +1,6 @@
 """Naive Bayes against scikit-learn; NB-SVM against its parts and its limits."""
 
+import datasets
 import numpy as np
 import pytest
 import scipy.sparse
@@ -7,6 +8,7 @@ from sklearn.naive_bayes import MultinomialNB
 from sklearn.svm import LinearSVC
 
 from tutorial_lib.baselines import NBSVM, NaiveBayes, bag_of_words, log_count_ratio
+from tutorial_lib.baselines import counts as feature_counts
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +105,19 @@ def test_nbsvm_tells_three_classes_apart_one_against_the_rest(counts):
 def test_binarised_features_ignore_repetition(counts):
     x, y = counts
     np.testing.assert_allclose(NBSVM().fit(x, y).scores(x), NBSVM().fit(3 * x, y).scores(3 * x))
+
+
+def test_the_vocabulary_is_the_training_splits_alone():
+    splits = {
+        "train": datasets.Dataset.from_dict({"text": ["good film", "bad film"], "label": [1, 0]}),
+        "test": datasets.Dataset.from_dict({"text": ["good unseen"], "label": [1]}),
+    }
+    words = bag_of_words((1, 1))
+    x, y = feature_counts(splits, words)
+    assert set(words.vocabulary_) == {"good", "bad", "film"}
+    assert x["train"].shape == (2, 3) and x["test"].sum() == 1 and list(y["train"]) == [1, 0]
+    with pytest.raises(ValueError, match="train"):
+        feature_counts({"test": splits["test"]}, words)
 
 
 def test_tokens_keep_apostrophes_and_punctuation_and_characters_are_for_chinese():

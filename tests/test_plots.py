@@ -52,6 +52,13 @@ def test_comparison_gives_values_intervals_and_lines():
     assert "NB-SVM 0.800 (0.760 to 0.840)" in alt and "best possible at 0.950" in alt
 
 
+def test_bars_name_every_value():
+    shares = {"negative": [0.1, 0.3], "positive": [0.2, 0.05]}
+    alt, _ = parts(plots.bars(["best", "bad"], shares, caption="Words.", x="share of texts"))
+    assert "share of texts" in alt
+    assert "best negative 0.1, positive 0.2; bad negative 0.3, positive 0.05" in alt
+
+
 def test_the_caption_says_that_data_are_partial(partial):
     for data in (partial, partial["test"], partial["test"].select([0])):
         shown = plots.learning_curves({"a": [1.0, 2.0]}, caption="Loss.", data=data)

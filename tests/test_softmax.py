@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+import scipy.sparse
 import scipy.special
 import scipy.stats
 import torch
@@ -190,6 +191,13 @@ def test_softmax_regression_is_a_linear_layer(problem):
         model.bias.copy_(linear.bias)
     torch.testing.assert_close(model(x), linear(x))
     torch.testing.assert_close(model(x.to_sparse()), linear(x))
+
+
+def test_a_sparse_matrix_becomes_the_same_tensor():
+    dense = np.array([[0, 2.5, 0], [1, 0, 0]], np.float32)
+    tensor = sm.sparse_tensor(scipy.sparse.csr_matrix(dense))
+    assert tensor.is_sparse
+    np.testing.assert_array_equal(tensor.to_dense().numpy(), dense)
 
 
 @pytest.mark.equation("eq-weight-gradient")

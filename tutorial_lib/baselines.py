@@ -6,11 +6,13 @@ trees are scikit-learn's.
 Shapes: N texts, C classes, V features; `x` is a SciPy sparse matrix of counts, [N, V].
 """
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
+    import datasets
     import scipy.sparse
     import sklearn.feature_extraction.text
 
@@ -19,12 +21,17 @@ TOKEN = r"\w+(?:'\w+)?|[^\w\s]"
 
 
 def bag_of_words(
-    ngrams: tuple[int, int] = (1, 2), *, characters: bool = False, max_features: int | None = None
+    ngrams: tuple[int, int] = (1, 2),
+    *,
+    binary: bool = False,
+    characters: bool = False,
+    max_features: int | None = None,
 ) -> "sklearn.feature_extraction.text.CountVectorizer":
     """Return the vectorizer that the book's linear baselines share: lower-cased n-gram counts.
 
     Args:
         ngrams: shortest and longest n-gram; words and punctuation marks count as tokens.
+        binary: 1 for every feature that occurs, however often.
         characters: count n-grams of characters instead (within words, for English spam;
             set it for Chinese, which has no spaces).
         max_features: keep only the most frequent ones.
@@ -32,7 +39,25 @@ def bag_of_words(
     from sklearn.feature_extraction.text import CountVectorizer
 
     how = {"analyzer": "char_wb"} if characters else {"token_pattern": TOKEN}
-    return CountVectorizer(ngram_range=ngrams, max_features=max_features, dtype=np.float32, **how)
+    return CountVectorizer(
+        ngram_range=ngrams, binary=binary, max_features=max_features, dtype=np.float32, **how
+    )
+
+
+def counts(
+    splits: Mapping[str, "datasets.Dataset"],
+    vectorizer: "sklearn.feature_extraction.text.CountVectorizer",
+) -> tuple[dict[str, "scipy.sparse.csr_matrix"], dict[str, np.ndarray]]:
+    """Return features [N, V] and labels [N] of each split; the vocabulary is `train`'s alone.
+
+    Raises:
+        ValueError: there is no split `train`.
+    """
+    if "train" not in splits:
+        raise ValueError(f"the vocabulary is built on the split train; got {sorted(splits)}")
+    vectorizer.fit(splits["train"]["text"])
+    features = {name: vectorizer.transform(split["text"]) for name, split in splits.items()}
+    return features, {name: np.array(split["label"]) for name, split in splits.items()}
 
 
 class NaiveBayes:
@@ -95,6 +120,7 @@ class NBSVM:
         c: cost of a margin violation against the size of the weights.
         beta: 1 gives the SVM, 0 naive Bayes, between them the mixture.
         alpha: smoothing of the counts.
+        seed: of the order in which the solver visits the texts.
 
     Attributes:
         weights: one row for each class against the rest (one row in all for two classes), with
@@ -103,12 +129,14 @@ class NBSVM:
     Source: Wang and Manning 2012, "Baselines and Bigrams", sections 2.1 to 2.3.
     """
 
-    def __init__(self, c: float = 1.0, beta: float = 0.25, alpha: float = 1.0) -> None:
+    def __init__(
+        self, c: float = 1.0, beta: float = 0.25, alpha: float = 1.0, seed: int = 0
+    ) -> None:
         if not (c > 0 and alpha > 0 and 0 <= beta <= 1):
             raise ValueError(
                 f"need c > 0, alpha > 0 and 0 <= beta <= 1; got c={c}, alpha={alpha}, beta={beta}"
             )
-        self.c, self.beta, self.alpha = c, beta, alpha
+        self.c, self.beta, self.alpha, self.seed = c, beta, alpha, seed
 
     def fit(self, x: "scipy.sparse.spmatrix", labels: np.ndarray) -> "NBSVM":
         """Count, weight the features, train the SVM, mix.
@@ -131,7 +159,7 @@ class NBSVM:
         from sklearn.svm import LinearSVC
 
         ratio = log_count_ratio(x, positive, self.alpha)
-        svm = LinearSVC(C=self.c, random_state=0, max_iter=10_000)
+        svm = LinearSVC(C=self.c, random_state=self.seed, max_iter=10_000)
         svm.fit(x.multiply(ratio).tocsr(), positive)
         w, b = svm.coef_[0], svm.intercept_[0]
         # Naive Bayes, scaled to the mean size of the SVM's weights, has all weights equal and

@@ -33,6 +33,7 @@ STYLE = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
+    "axes.axisbelow": True,
     "grid.color": "#dddddd",
     "legend.frameon": False,
     "savefig.dpi": 120,
@@ -182,7 +183,7 @@ def comparison(
     for k, (name, value) in enumerate((lines or {}).items()):
         ax.axvline(value, linestyle=DASHES[1 + k % 3], color=COLOURS[1 + k % 6], label=name)
     ax.set_yticks(range(len(names)), names)
-    ax.invert_yaxis()
+    ax.set_ylim(len(names) - 0.5, -0.5)
     ax.set(xlabel=metric)
     if lines:
         ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
@@ -190,6 +191,33 @@ def comparison(
     marks = "".join(f"; {n} at {v:.3f}" for n, v in (lines or {}).items())
     alt = f"Dot chart of {metric} with intervals: {values}{marks}."
     return picture(drawn, alt=alt, caption=caption, data=data)
+
+
+def bars(
+    labels: Sequence[str],
+    series: Mapping[str, Sequence[float]],
+    *,
+    caption: str,
+    x: str,
+    data: Data = None,
+) -> Picture:
+    """Draw one horizontal bar for each label and series, the first label on top."""
+    drawn, (ax,) = figure(height=0.8 + 0.26 * len(labels))
+    thick = 0.8 / len(series)
+    for k, (name, values) in enumerate(series.items()):
+        place = np.arange(len(labels)) + k * thick
+        ax.barh(
+            place, values, thick, color=COLOURS[k % 7], hatch=("", "//", "..")[k % 3], label=name
+        )
+    ax.set_yticks(np.arange(len(labels)) + 0.4 - thick / 2, labels)
+    ax.invert_yaxis()
+    ax.set(xlabel=x)
+    ax.legend()
+    rows = "; ".join(
+        f"{label} " + ", ".join(f"{name} {values[k]:.3g}" for name, values in series.items())
+        for k, label in enumerate(labels)
+    )
+    return picture(drawn, alt=f"Bar chart of {x}: {rows}.", caption=caption, data=data)
 
 
 def token_heat(tokens: Sequence[str], scores: Sequence[float], *, caption: str) -> Html:

@@ -84,6 +84,23 @@ def seed_everything(seed: int) -> None:
     torch.manual_seed(seed)
 
 
+def claim(words: str, holds: bool) -> None:
+    """State a conclusion of the text above and stop if the numbers just computed deny it.
+
+    At smoke scale a model has seen too little to show anything, so there the conclusion is
+    printed as not checked.
+
+    Raises:
+        AssertionError: it does not hold, at any scale but smoke.
+    """
+    if scale().name == "smoke":
+        print(f"Not checked at smoke scale: {words}")
+        return
+    if not holds:
+        raise AssertionError(f"does not hold in this run: {words}")
+    print(f"Holds: {words}")
+
+
 def environment() -> dict[str, str | int]:
     """Return what a reader needs to know to compare a number with ours."""
     here = device()

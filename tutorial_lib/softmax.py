@@ -6,9 +6,15 @@ Everything here is written out so that it can be read beside the derivation. It 
 Shapes: N examples, C classes, V features.
 """
 
+from typing import TYPE_CHECKING
+
+import numpy as np
 import torch
 from jaxtyping import Float, Int64, Shaped
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    import scipy.sparse
 
 
 def logsumexp(logits: Float[Tensor, "*batch C"]) -> Float[Tensor, "*batch"]:
@@ -150,6 +156,15 @@ def binary_cross_entropy(
         raise ValueError("a binary target is a probability: a number between 0 and 1")
     # log(1 + exp(z)) - y z, with the larger of 0 and z taken out of the logarithm
     return (logit.clamp(min=0) + (-logit.abs()).exp().log1p() - target * logit).mean()
+
+
+def sparse_tensor(counts: "scipy.sparse.spmatrix") -> Float[Tensor, "N V"]:
+    """Return a SciPy sparse matrix, such as a vectorizer's counts, as a sparse COO tensor."""
+    counts = counts.tocoo()
+    where, values = torch.from_numpy(np.stack([counts.row, counts.col])), counts.data
+    return torch.sparse_coo_tensor(
+        where, torch.from_numpy(values), counts.shape, check_invariants=True
+    ).coalesce()
 
 
 class SoftmaxRegression(nn.Module):

@@ -1,0 +1,17 @@
+# The commands of this project. All the work is in book/build.py.
+PYTHON ?= python3
+PORT ?= 8000
+export PORT
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help book test serve clean
+
+help:
+	@echo "make book    set up .venv, run every notebook, build the pages"
+	@echo "make test    check the style, run the tests and every notebook at smoke scale"
+	@echo "make serve   show the book at http://127.0.0.1:$(PORT)/ (set PORT to change it)"
+	@echo "make clean   remove everything that was built; .venv stays"
+
+book test serve clean:
+	@exec "$(PYTHON)" -m book.build $@

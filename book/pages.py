@@ -1,0 +1,139 @@
+"""Sphinx extension: fills the generated pages and numbers the chapters by their file names.
+
+A page asks for generated text by a comment line: `<!-- generated: equations -->`.
+"""
+
+import json
+import re
+from pathlib import Path
+
+from docutils import nodes
+from sphinx_external_toc.collectors import TocTreeCollectorWithStyles as Collector
+
+from book import equations
+from tutorial_lib import results
+
+ROOT = Path(__file__).resolve().parent.parent
+_ASKS = re.compile(r"<!-- generated: (\w+) -->")
+
+
+def equations_page(root: Path = ROOT) -> str:
+    """Return every labelled equation with the code that computes it and the tests that show it."""
+    parts, page = [], ""
+    for equation in equations.collect(root)[0]:
+        if equation.page != page:
+            page = equation.page
+            parts.append(f"## [{_title(root, page)}](../{page}.ipynb)")
+        computed = ", ".join(f"{{py:obj}}`{code.name}`" for code in equation.code)
+        shown = ", ".join(f"`{test}`" for test in equation.tests)
+        parts.append(f"{{eq}}`{equation.label}` {computed}\n\n$$\n{equation.latex}\n$$\n")
+        parts.append(f"Tests: {shown}")
+    return "\n\n".join(parts)
+
+
+def _title(root: Path, page: str) -> str:
+    """Return a notebook's first heading."""
+    cells = json.loads((root / f"{page}.ipynb").read_text(encoding="utf-8"))["cells"]
+    return next(line[2:].strip() for line in cells[0]["source"] if line.startswith("# "))
+
+
+def results_page(root: Path = ROOT) -> str:
+    """Return the tables of all recorded runs."""
+    return results.table(results.read_all(root / "book" / "results"))
+
+
+def api_page(root: Path = ROOT) -> str:
+    """Return an automodule directive for every public module of the package."""
+    names = []
+    for path in (root / "tutorial_lib").rglob("*.py"):
+        parts = path.relative_to(root).with_suffix("").parts
+        if not any(part.startswith("_") for part in parts):
+            names.append(".".join(parts))
+    directive = "## {0}\n\n```{{eval-rst}}\n.. automodule:: {0}\n   :members:\n```"
+    return "\n\n".join(directive.format(name) for name in sorted(names))
+
+
+GENERATED = {"equations": equations_page, "results": results_page, "api": api_page}
+
+
+def fill(app, docname: str, source: list[str]) -> None:
+    """Put generated text where a comment asks for it; make a notebook's text fit the page."""
+    if docname.startswith("notebooks/"):
+        notebook = json.loads(source[0])
+        for cell in notebook["cells"]:
+            if cell["cell_type"] == "markdown":
+                cell["source"] = from_notebook("".join(cell["source"]))
+        source[0] = json.dumps(notebook)
+    else:
+        source[0] = _ASKS.sub(lambda asks: GENERATED[asks[1]](), source[0])
+
+
+_BOX = re.compile(
+    r'<div class="admonition (\w+)">\s*<p class="title">(.*?)</p>\s*(.*?)\s*</div>', re.DOTALL
+)
+
+
+def from_notebook(text: str) -> str:
+    """Turn what Jupyter and Colab show well, and Sphinx does not, into what it does.
+
+    A box whose text is Markdown becomes a directive; the Colab badge, a picture from outside,
+    becomes words.
+    """
+    text = re.sub(r"!\[([^\]]*)\]\(https://colab\.[^)]*\)", r"\1", text)
+    return _BOX.sub(r":::::{admonition} \2\n:class: \1\n\n\3\n:::::", text)
+
+
+def from_markdown(app, what, name, obj, options, lines: list[str]) -> None:
+    """Turn what our docstrings hold of Markdown into the markup that Sphinx reads in them.
+
+    Link the equations that they name, take `*`, `|` and a final `_` as they stand, and show an
+    indented block after a colon as code.
+    """
+    code_below = None  # the indent below which lines are code
+    for index, line in enumerate(lines):
+        indent = len(line) - len(line.lstrip())
+        if code_below is not None and (indent > code_below or not line):
+            continue
+        opens = line.endswith(":") and lines[index + 1 : index + 2] == [""]
+        code_below = indent if opens else None
+        if re.match(r"\s*Equations?:", line):
+            line = re.sub(r"\b(eq-[a-z0-9-]+)", r":eq:`\1`", line)
+        outside_code = re.compile(r"(`+[^`]*`+)|([*|]|_(?!\w))")
+        line = outside_code.sub(lambda found: found[1] or "\\" + found[2], line)
+        lines[index] = f"{line}:" if opens else line
+
+
+def number_by_file(assign):
+    """Give each chapter the number in its file's name, so that none changes when one is added."""
+
+    def assign_section_numbers(self, env) -> list[str]:
+        rewritten = assign(self, env)
+        for page, numbers in env.toc_secnumbers.items():
+            named = re.match(r"notebooks/(\d+)_", page)
+            if named:
+                chapter = int(named[1])
+                for anchor, number in numbers.items():
+                    numbers[anchor] = (chapter, *number[1:]) if number else number
+                for entry in [env.titles[page], *env.tocs[page].findall(nodes.reference)]:
+                    if entry.get("secnumber"):
+                        entry["secnumber"] = [chapter, *entry["secnumber"][1:]]
+        return rewritten
+
+    return assign_section_numbers
+
+
+def without_thebe(app, page, template, context, doctree) -> None:
+    """Leave out the scripts of an extension that no page uses; they name an outside address."""
+    context["script_files"] = [
+        script
+        for script in context["script_files"]
+        if "thebe" not in f"{script.filename} {script.attributes.get('body')}"
+    ]
+
+
+def setup(app) -> dict[str, bool]:
+    Collector.assign_section_numbers = number_by_file(Collector.assign_section_numbers)
+    app.connect("source-read", fill)
+    app.connect("autodoc-process-docstring", from_markdown, priority=400)  # before napoleon
+    app.connect("html-page-context", without_thebe, priority=900)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

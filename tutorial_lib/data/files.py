@@ -1,0 +1,263 @@
+"""`from_files`: a user's own labelled texts, checked row by row."""
+
+import codecs
+import csv
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from tutorial_lib.data.errors import DataError
+from tutorial_lib.data.provenance import attach
+from tutorial_lib.data.rows import Rows, to_datasets
+from tutorial_lib.data.splits import book_split
+
+if TYPE_CHECKING:
+    import datasets
+
+SHOWN = 20  # bad rows listed in a message
+LONGEST_FIELD = 2**31 - 1  # the csv module's own limit, 131,072 characters, is too low for texts
+NUL = "\udc00"  # stands for a NUL byte, which the csv module of Python 3.10 refuses
+
+
+class Record(NamedTuple):
+    """A row as read: where it stands, its two cells, or what is wrong with it."""
+
+    place: str
+    text: Any = None
+    label: Any = None
+    fault: str = ""
+
+
+def from_files(
+    paths: str | Path | Mapping[str, str | Path],
+    *,
+    text: str = "text",
+    label: str = "label",
+    classes: Sequence[str] | Mapping[Any, str] | None = None,
+    splits: Literal["book", "official"] = "book",
+    bad_rows: Literal["error", "drop"] = "error",
+    name: str = "",
+) -> "datasets.DatasetDict":
+    """Return labelled texts from CSV, TSV, JSONL or Parquet files (told by their suffix).
+
+    Files are UTF-8. A CSV or TSV begins with a header and quotes fields by `"`; a JSONL holds
+    one object a line.
+
+    Args:
+        paths: one file, or a file for each split.
+        text, label: the columns to read.
+        classes: the class names in their order, where labels are names or indices from 0; or
+            each label of the files with its class name, as in `{1: "World", 2: "Sports"}`;
+            None to take the labels of train (or of the one file), sorted.
+        splits: `book` cleans and cuts the rows to train, validation and test, as `load` does
+            (`splits.book_split`); `official` leaves every row in the split it came in.
+        bad_rows: `error` refuses files with bad rows; `drop` leaves such rows out and prints
+            which.
+        name: the data set's name in captions and recorded runs; the first file's by default.
+
+    Raises:
+        DataError: no file, a suffix not known, a column missing, a split name that will not
+            do, bad rows (each with its line number, the first 20 shown: wrong number of fields,
+            unparsable line, no text, empty text, text that is not a string, NUL byte, bad UTF-8,
+            no label, unknown label), no row at all, rows of one class only, a class too small
+            to cut.
+    """
+    if splits not in ("book", "official") or bad_rows not in ("error", "drop"):
+        raise DataError(f"splits={splits!r}, bad_rows={bad_rows!r}: one of them is not known")
+    files = _files(paths)
+    read = {split: _read(path, text, label) for split, path in files.items()}
+    if classes is None:
+        main = read.get("train") or next(iter(read.values()))
+        classes = _sorted_labels({_key(r.label) for r in main if not _fault(r, None)})
+    index, class_names = _index(classes)
+    faults = [
+        f"{files[split]}, {record.place}: {fault}"
+        for split, records in read.items()
+        for record in records
+        if (fault := _fault(record, index))
+    ]
+    if faults and bad_rows == "error":
+        raise DataError(f"{_report(faults)}\nMend them, or leave them out with bad_rows='drop'.")
+    if faults:
+        print(f"Left out: {_report(faults)}")
+    rows = {split: _good(records, index) for split, records in read.items()}
+    _check_classes(rows, files)
+    data = to_datasets(book_split(rows) if splits == "book" else rows, class_names)
+    return attach(
+        data,
+        name=name or next(iter(files.values())).stem,
+        title=name or ", ".join(path.name for path in files.values()),
+        source="files",
+        partial=f"bad rows left out: {len(faults):,}" if faults else "",
+    )
+
+
+def _files(paths: str | Path | Mapping[str, str | Path]) -> dict[str, Path]:
+    given = paths if isinstance(paths, Mapping) else {"full": paths}
+    files = {split: Path(path) for split, path in given.items()}
+    if not files:
+        raise DataError("no file is named")
+    for split, path in files.items():
+        if not re.fullmatch(r"\w+", split) or split == "all":
+            raise DataError(f"{split!r} cannot be a split's name: take train, validation or test")
+        if not path.is_file():
+            raise DataError(f"there is no file {path}")
+        if path.suffix not in READERS:
+            raise DataError(f"{path}: its suffix is none of {', '.join(READERS)}")
+    return files
+
+
+def _read(path: Path, text: str, label: str) -> list[Record]:
+    limit = csv.field_size_limit(LONGEST_FIELD)
+    try:
+        return list(READERS[path.suffix](path, text, label))
+    finally:
+        csv.field_size_limit(limit)
+
+
+def _read_csv(path: Path, text: str, label: str, delimiter: str = ",") -> Iterator[Record]:
+    with open(path, "rb") as file:
+        if file.read(3) != codecs.BOM_UTF8:
+            file.seek(0)
+        # Undecodable bytes become lone surrogates here, and are found again in `_fault`.
+        lines = (line.decode("utf-8", "surrogateescape").replace("\0", NUL) for line in file)
+        reader = csv.reader(lines, delimiter=delimiter, strict=True)
+        header = next(reader, [])
+        columns = [_column(path, header, name) for name in (text, label)]
+        while True:
+            place = f"line {reader.line_num + 1}"
+            try:
+                row = next(reader)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                yield Record(place, fault=f"not CSV ({error}, at line {reader.line_num})")
+                continue
+            if row and len(row) != len(header):
+                yield Record(place, fault=f"{len(row)} fields instead of {len(header)}")
+            elif row:
+                yield Record(place, *(row[column] for column in columns))
+
+
+def _read_tsv(path: Path, text: str, label: str) -> Iterator[Record]:
+    return _read_csv(path, text, label, delimiter="\t")
+
+
+def _read_jsonl(path: Path, text: str, label: str) -> Iterator[Record]:
+    with open(path, "rb") as file:
+        for number, content in enumerate(file, start=1):
+            place = f"line {number}"
+            try:
+                found = json.loads(content.decode("utf-8-sig")) if content.strip() else None
+            except UnicodeDecodeError:
+                yield Record(place, fault="not UTF-8")
+            except json.JSONDecodeError as error:
+                yield Record(place, fault=f"not JSON ({error.msg}, column {error.colno})")
+            else:
+                if isinstance(found, dict) and {text, label} <= found.keys():
+                    yield Record(place, found[text], found[label])
+                elif content.strip():
+                    has = f"only {sorted(found)}" if isinstance(found, dict) else "no object"
+                    yield Record(place, fault=f"no fields {text!r} and {label!r}: {has}")
+
+
+def _read_parquet(path: Path, text: str, label: str) -> Iterator[Record]:
+    import pyarrow as pa
+    import pyarrow.parquet
+
+    try:
+        table = pyarrow.parquet.read_table(path)
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{path} cannot be read as Parquet: {error}") from error
+    for name in (text, label):
+        _column(path, table.column_names, name)
+    rows = zip(table[text].to_pylist(), table[label].to_pylist(), strict=True)
+    return (Record(f"row {number}", *row) for number, row in enumerate(rows, start=1))
+
+
+READERS = {
+    ".csv": _read_csv,
+    ".tsv": _read_tsv,
+    ".jsonl": _read_jsonl,
+    ".ndjson": _read_jsonl,
+    ".parquet": _read_parquet,
+}
+
+
+def _column(path: Path, header: Sequence[str], name: str) -> int:
+    if name not in header:
+        raise DataError(f"{path} has no column {name!r}; its columns are {list(header)}")
+    return list(header).index(name)
+
+
+def _key(value: Any) -> str:
+    """Return a label as it is looked up: `1`, `1.0` and `" 1"` are the same."""
+    return (
+        str(int(value)) if isinstance(value, float) and value.is_integer() else str(value).strip()
+    )
+
+
+def _sorted_labels(labels: set[str]) -> list[str]:
+    try:
+        return sorted(labels, key=int)
+    except ValueError:
+        return sorted(labels)
+
+
+def _index(classes: Sequence[str] | Mapping[Any, str]) -> tuple[dict[str, int], list[str]]:
+    """Return the class index of each label that may occur, and the class names."""
+    if isinstance(classes, Mapping):
+        names = list(dict.fromkeys(classes.values()))
+        return {_key(value): names.index(name) for value, name in classes.items()}, names
+    names = list(classes)
+    numbers = {str(number): number for number in range(len(names))}
+    return numbers | {name: number for number, name in enumerate(names)}, names
+
+
+def _fault(record: Record, index: Mapping[str, int] | None) -> str:
+    """Return what is wrong with a record, in words; an index of None lets every label pass."""
+    if record.fault:
+        return record.fault
+    text, label = record.text, record.label
+    if not isinstance(text, str):
+        return f"the text is not a string: {text!r}"
+    if "\0" in text or NUL in text:
+        return "a NUL byte in the text"
+    if not _is_unicode(text) or not _is_unicode(str(label)):
+        return "not UTF-8"
+    if not text.strip():
+        return "the text is empty"
+    if label is None or label != label or _key(label) == "":
+        return "no label"
+    if index is not None and _key(label) not in index:
+        return f"label {label!r} is unknown; known are {', '.join(index)}"
+    return ""
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _report(faults: Sequence[str]) -> str:
+    more = [f"and {len(faults) - SHOWN:,} more"] if len(faults) > SHOWN else []
+    return "\n  ".join([f"bad rows: {len(faults):,}", *faults[:SHOWN], *more])
+
+
+def _good(records: Sequence[Record], index: Mapping[str, int]) -> Rows:
+    good = [record for record in records if not _fault(record, index)]
+    return Rows([r.text for r in good], [index[_key(r.label)] for r in good])
+
+
+def _check_classes(rows: Mapping[str, Rows], files: Mapping[str, Path]) -> None:
+    for split, found in rows.items():
+        if not found.texts:
+            raise DataError(f"{files[split]} holds no row to use")
+    main = "train" if "train" in rows else next(iter(rows))
+    if len(set(rows[main].labels)) < 2:
+        raise DataError(f"{files[main]} holds rows of one class only: nothing to learn from")

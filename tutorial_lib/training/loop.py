@@ -1,0 +1,284 @@
+"""The training loop: epochs, validation, the best weights, checkpoints, progress.
+
+Every step seeds Python, NumPy and torch from (seed, epoch, step) before it takes its batch.
+So a step's dropout depends on its place in the run alone, not on validation, on how often a
+checkpoint was written, or on whether the run was stopped and taken up again.
+"""
+
+import contextlib
+import itertools
+import math
+import random
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from tutorial_lib import runtime
+from tutorial_lib.training import checkpoint
+from tutorial_lib.training.config import History, TrainConfig
+from tutorial_lib.training.interrupts import Interrupts
+from tutorial_lib.training.schedule import factor
+from tutorial_lib.training.update import Updater
+
+if TYPE_CHECKING:
+    import accelerate
+    import tqdm
+
+LINES = 10  # a run prints about so many, however many epochs it has
+
+
+def train(
+    model: nn.Module,
+    loss: Callable[[nn.Module, Any], Tensor],
+    batches: Iterable[Any],
+    *,
+    validate: Callable[[nn.Module], dict[str, Any]] | None = None,
+    config: TrainConfig | None = None,
+    optimizer: torch.optim.Optimizer | list[dict[str, Any]] | None = None,
+    checkpoints: str | Path | None = None,
+    save_every: int | None = None,
+    progress: bool = True,
+) -> History:
+    """Train a model in place and return what happened.
+
+    With `validate`, the model carries the weights of its best validated epoch however the
+    training ends; without it, those of the last step.
+
+    Args:
+        model: any module; it is moved to the fastest device and its mode is kept.
+        loss: (model, batch) to a scalar, the mean over the batch's rows.
+        batches: anything with a length that can be iterated once an epoch (`data.batches`, a
+            DataLoader, a list); its `set_epoch` is called where it has one. A batch is a
+            tensor, or dicts, lists and tuples of tensors, with rows along the first axis.
+        validate: model to a dict of numbers, called after each epoch in evaluation mode and
+            without gradients; it must hold the metric that `config.monitor` names.
+        config: everything that decides the result.
+        optimizer: instead of fused AdamW over all weights: an optimizer, or groups of
+            parameters for AdamW, each with its own `lr` if need be.
+        checkpoints: a folder. A run that finds its checkpoint there goes on from it, to the
+            same weights (same device) as if it had never stopped; a finished one returns at
+            once.
+        save_every: write a checkpoint after so many steps too, not only after each epoch.
+        progress: a bar on a terminal, and about ten lines in all anywhere.
+
+    Raises:
+        TrainingDiverged: loss or gradient is not finite.
+        CheckpointError: the checkpoint is damaged or belongs to another run.
+        KeyboardInterrupt: on Ctrl-C, after the step is done and a checkpoint is written.
+        ValueError, TypeError: arguments that cannot work, named in the message.
+    """
+    config = config or TrainConfig()
+    _check(batches, validate, config)
+    here = _here()
+    model.to(here.device)
+    if here.num_processes > 1:
+        for tensor in model.state_dict().values():
+            torch.distributed.broadcast(tensor, 0)
+    updater = Updater(model, loss, optimizer, config, here)
+    folder = None if checkpoints is None else Path(checkpoints)
+    here.wait_for_everyone()  # another process may still be writing this checkpoint
+    found = checkpoint.load(folder, updater) if folder else None
+    state = found or checkpoint.State()
+    run = _Run(updater, state, batches, validate, folder, save_every, progress)
+    if found:
+        run.tell(f"going on after {state.epoch} epochs and {state.step} steps, from {folder}")
+    with _modes_kept(model), run.interrupts:
+        try:
+            while state.epoch < config.epochs and not state.history.stopped_early:
+                run.epoch()
+        except KeyboardInterrupt:
+            if not run.interrupts.torn:
+                run.save()
+            raise
+        finally:
+            if state.best is not None:
+                model.load_state_dict(state.best)
+    return state.history
+
+
+class _Run:
+    """One call of `train`."""
+
+    def __init__(
+        self,
+        updater: Updater,
+        state: checkpoint.State,
+        batches: Iterable[Any],
+        validate: Callable[[nn.Module], dict[str, Any]] | None,
+        folder: Path | None,
+        save_every: int | None,
+        progress: bool,
+    ) -> None:
+        self.updater, self.state, self.batches, self.validate = updater, state, batches, validate
+        self.folder, self.save_every, self.config = folder, save_every, updater.config
+        self.main = updater.here.is_main_process
+        self.progress = progress and self.main
+        self.interrupts = Interrupts()
+        self.started = time.perf_counter() - state.seconds
+
+    def epoch(self) -> None:
+        """Do the rest of the current epoch, validate, record, save."""
+        state, history = self.state, self.state.history
+        if hasattr(self.batches, "set_epoch"):
+            self.batches.set_epoch(state.epoch)
+        steps = math.ceil(len(self.batches) / self.config.accumulate)
+        if state.step and state.steps != steps:
+            raise checkpoint.CheckpointError(
+                f"epoch {state.epoch + 1} had {state.steps} steps when the checkpoint in "
+                f"{self.folder} was written and now has {steps}: the data changed"
+            )
+        state.steps = steps
+        self.started = time.perf_counter() - state.seconds
+        self.updater.model.train()
+        with self._bar() as bar:
+            for step, group in enumerate(self._groups()):
+                if step >= state.step:
+                    self._step(group)
+                    bar.set_postfix_str(f"loss {history.loss[-1]:.4f}", refresh=False)
+                    bar.update()
+        if not state.step:
+            raise ValueError("batches gave nothing: is it an iterator that was used up before?")
+        metrics = self._metrics()
+        with self.interrupts.held():
+            history.add_epoch(state.step, time.perf_counter() - self.started, metrics, self.config)
+            if history.best_epoch == state.epoch:
+                weights = self.updater.model.state_dict()
+                state.best = {name: tensor.detach().clone() for name, tensor in weights.items()}
+            state.epoch, state.step, state.seconds = state.epoch + 1, 0, 0.0
+            self.started = time.perf_counter()
+        self.save()
+        self._tell_epoch()
+
+    def _step(self, group: list[Any]) -> None:
+        state, config = self.state, self.config
+        done = (state.epoch + state.step / state.steps) / config.epochs
+        rate = factor(min(done, 1.0), config.schedule, config.warmup)
+        with self.interrupts.held():
+            where = state.epoch + 1, state.step + 1
+            loss, norm, rows = self.updater.update(group, rate, *where)
+            lr = self.updater.optimizer.param_groups[0]["lr"]
+            state.history.add_step(loss, lr, norm, rows)
+            state.step += 1
+        if self.save_every and len(state.history.loss) % self.save_every == 0:
+            self.save()
+
+    def _groups(self) -> Iterator[list[Any]]:
+        """Yield the batches of each step, with the random numbers of that step set."""
+        self._seed(0)
+        iterator = iter(self.batches)
+        for step in itertools.count(1):
+            group = list(itertools.islice(iterator, self.config.accumulate))
+            if not group:
+                return
+            if self.updater.here.num_processes > 1:  # the same data, but dropout of its own
+                self._seed(step, self.updater.here.process_index + 1)
+            yield group
+            self._seed(step)
+
+    def _seed(self, step: int, *process: int) -> None:
+        place = [self.config.seed, self.state.epoch, step, *process]
+        seed = int(np.random.SeedSequence(place).generate_state(1)[0])
+        random.seed(seed)
+        np.random.seed(seed)
+        # Not torch.manual_seed: it costs a tenth of a millisecond on a machine without a GPU.
+        torch.default_generator.manual_seed(seed)
+        device = self.updater.here.device.type
+        if device != "cpu":
+            getattr(torch, device).manual_seed(seed)
+
+    def _metrics(self) -> dict[str, float]:
+        if self.validate is None:
+            return {}
+        self.updater.model.eval()
+        with torch.no_grad():
+            metrics = {
+                name: float(value) for name, value in self.validate(self.updater.model).items()
+            }
+        if self.config.metric not in metrics:
+            raise ValueError(
+                f"config.monitor asks for {self.config.metric!r}, but validate gives "
+                f"{', '.join(metrics) or 'nothing'}"
+            )
+        if self.updater.here.num_processes > 1:
+            from accelerate.utils import broadcast_object_list
+
+            (metrics,) = broadcast_object_list([metrics])
+        return metrics
+
+    def save(self) -> None:
+        """Write a checkpoint, where there is a folder for it."""
+        if self.folder and self.main:
+            self.state.seconds = time.perf_counter() - self.started
+            checkpoint.save(self.folder, self.state, self.updater)
+
+    def _bar(self) -> "tqdm.tqdm":
+        from tqdm import tqdm
+
+        return tqdm(
+            total=self.state.steps,
+            initial=self.state.step,
+            desc=f"epoch {self.state.epoch + 1}/{self.config.epochs}",
+            leave=False,
+            disable=None if self.progress else True,  # None: a bar on a terminal only
+        )
+
+    def tell(self, line: str) -> None:
+        """Print a line above the bar."""
+        from tqdm import tqdm
+
+        if self.progress:
+            tqdm.write(line)
+
+    def _tell_epoch(self) -> None:
+        history, epochs, done = self.state.history, self.config.epochs, self.state.epoch
+        last = done == epochs or history.stopped_early
+        if not (last or done == 1 or done % math.ceil(epochs / LINES) == 0):
+            return
+        line = f"epoch {done:{len(str(epochs))}}/{epochs}  train loss {history.train_loss[-1]:.4f}"
+        if history.validation:
+            line += "  validation"
+        for name, values in history.validation.items():
+            line += f"  {name} {values[-1]:.4f}"
+        self.tell(f"{line}  ({history.seconds[-1]:.1f} s)")
+        if history.stopped_early:
+            self.tell(
+                f"stopped: {self.config.patience} epochs without a better {self.config.metric}"
+            )
+        if last and history.best_epoch is not None:
+            self.tell(f"the model has the weights of epoch {history.best_epoch + 1}")
+
+
+def _here() -> "accelerate.PartialState":
+    """Return the device and this process's place among several."""
+    from accelerate import PartialState
+    from accelerate.utils import parse_flag_from_env
+
+    # Without `cpu`, accelerate takes two processes on the CPU for two separate runs.
+    return PartialState(
+        cpu=parse_flag_from_env("ACCELERATE_USE_CPU") or runtime.device().type == "cpu"
+    )
+
+
+def _check(batches: Iterable[Any], validate: Callable | None, config: TrainConfig) -> None:
+    if not hasattr(batches, "__len__") or isinstance(batches, Iterator):
+        raise TypeError("batches must have a length and be iterable once an epoch, as a list is")
+    if not len(batches):
+        raise ValueError("there are no batches to train on")
+    if validate is None and config.patience is not None:
+        raise ValueError("patience needs validate: early stopping watches a validation metric")
+
+
+@contextlib.contextmanager
+def _modes_kept(model: nn.Module) -> Iterator[None]:
+    """Put every module back into training or evaluation mode as it was."""
+    modes = {module: module.training for module in model.modules()}
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
