@@ -133,8 +133,10 @@ COMMANDS = {"book": book, "test": test, "serve": serve, "clean": clean}
 def main():
     name = sys.argv[1]
     os.chdir(ROOT)
-    # An end by a signal runs every `finally`, so that no child outlives us.
+    # An end by a signal runs every `finally`, so that no child outlives us. A shell starts what
+    # it runs in the background with Ctrl-C switched off.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if name != "clean" and sys.argv[2:] != ["inside"]:
         settled = {
             "JUPYTER_PREFER_ENV_PATH": "1",  # a kernel named python3 in the user's home is not ours

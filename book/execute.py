@@ -5,6 +5,7 @@ The page build then finds every output there and runs nothing itself. As a progr
 """
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -41,7 +42,7 @@ def execute(notebooks: list[Path], cache_folder: Path, work: Path) -> dict[Path,
                 run = running.pop(path)
                 _show("")
                 if run.child.returncode:
-                    failed[path] = run.log.read_text(encoding="utf-8", errors="replace")
+                    failed[path] = run.failure()
                     print(f"FAILED  {path.name} after {run.seconds():.0f} s", flush=True)
                 else:
                     cache.cache_notebook_bundle(run.bundle(), check_validity=False, overwrite=True)
@@ -58,7 +59,8 @@ class _Run:
 
     def __init__(self, path: Path, work: Path, env: dict[str, str]):
         self.path, self.target = path, work / path.name
-        self.log = self.target.with_suffix(".log")
+        self.log, self.error = self.target.with_suffix(".log"), _error_file(self.target)
+        self.error.unlink(missing_ok=True)
         self.started = time.monotonic()
         command = [sys.executable, "-m", "book.execute", path, self.target]
         with self.log.open("w") as log:
@@ -72,10 +74,19 @@ class _Run:
         last = self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-1:]
         return f"{self.path.stem} {last[0] if last else 'starts'}"
 
+    def failure(self) -> str:
+        file = self.error if self.error.exists() else self.log  # the log, where it was killed
+        text = file.read_text(encoding="utf-8", errors="replace")
+        return text if sys.stdout.isatty() else re.sub(r"\x1b\[[0-9;]*m", "", text)
+
     def bundle(self) -> CacheBundleIn:
         executed = nbformat.read(self.target, as_version=4)
         facts = {"execution_seconds": self.seconds()}
         return CacheBundleIn(executed, str(self.path), data=facts)
+
+
+def _error_file(target: Path) -> Path:
+    return target.with_suffix(".error")
 
 
 def _show(line: str) -> None:
@@ -99,7 +110,7 @@ def _cpus() -> int:
 
 
 def run_one(source: Path, target: Path) -> None:
-    """Run one notebook in its own folder; end with the failing cell and its traceback."""
+    """Run one notebook in its own folder; leave the failing cell and its traceback in a file."""
     notebook = nbformat.read(source, as_version=4)
     total = len(notebook.cells)
 
@@ -117,7 +128,8 @@ def run_one(source: Path, target: Path) -> None:
     try:
         client.execute()
     except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
-        sys.exit(f"{type(error).__name__}: {error}")
+        _error_file(target).write_text(f"{type(error).__name__}: {error}", encoding="utf-8")
+        sys.exit(1)
     nbformat.write(notebook, target)
 
 

@@ -141,6 +141,9 @@ def test_gradient_by_finite_differences_and_by_autograd(logits, epsilon):
     leaf = logits.clone().requires_grad_()
     F.cross_entropy(leaf, LABELS, label_smoothing=epsilon).backward()
     torch.testing.assert_close(by_hand, leaf.grad)
+    leaf = torch.zeros_like(logits).requires_grad_()  # all tied: the first step of training
+    sm.cross_entropy(leaf, LABELS, epsilon).backward()
+    torch.testing.assert_close(leaf.grad, sm.cross_entropy_gradient(leaf.detach(), LABELS, epsilon))
     torch.testing.assert_close(by_hand.sum(-1), torch.zeros(7, dtype=torch.float64))
 
 
@@ -156,6 +159,10 @@ def test_binary_cross_entropy_is_torchs_and_the_two_class_case():
     y = torch.tensor([0.0, 1.0, 0.3, 0.0, 1.0])
     ours = sm.binary_cross_entropy(z, y)
     torch.testing.assert_close(ours, F.binary_cross_entropy_with_logits(z, y))
+    leaves = [z.clone().requires_grad_() for _ in range(2)]
+    sm.binary_cross_entropy(leaves[0], y).backward()
+    F.binary_cross_entropy_with_logits(leaves[1], y).backward()
+    torch.testing.assert_close(leaves[0].grad, leaves[1].grad)  # at z = 0 too
     two = torch.stack([torch.zeros(5), z], -1)
     torch.testing.assert_close(ours, sm.cross_entropy(two, torch.stack([1 - y, y], -1)))
 

@@ -141,21 +141,34 @@ def sigmoid(logit: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
 
 
 def binary_cross_entropy(
-    logit: Float[Tensor, "N"], target: Float[Tensor, "N"]
+    logit: Float[Tensor, "..."], target: Shaped[Tensor, "..."]
 ) -> Float[Tensor, ""]:
     """Return the mean binary cross-entropy in nats: `cross_entropy` of the logits (0, z).
 
+    Args:
+        logit: one a text, [N].
+        target: the probability of class 1, floating point, [N].
+
     Raises:
-        ValueError: an empty batch, or a target outside [0, 1].
+        TypeError: targets that are not floating point.
+        ValueError: shapes that are not one [N] (others would broadcast), an empty batch, or a
+            target outside [0, 1].
 
     Equation: eq-binary-cross-entropy
     """
+    if not target.is_floating_point():
+        raise TypeError(f"binary targets are floating point; got {target.dtype}. Use .float()")
+    if logit.ndim != 1 or logit.shape != target.shape:
+        raise ValueError(
+            f"logits and targets are both [N]; got {list(logit.shape)} and {list(target.shape)}. "
+            "From logits of shape [N, 1] take z[:, 0]"
+        )
     if len(logit) == 0:
         raise ValueError("the batch is empty: a mean over no examples has no value")
     if target.min() < 0 or target.max() > 1:
         raise ValueError("a binary target is a probability: a number between 0 and 1")
-    # log(1 + exp(z)) - y z, with the larger of 0 and z taken out of the logarithm
-    return (logit.clamp(min=0) + (-logit.abs()).exp().log1p() - target * logit).mean()
+    two = torch.stack([torch.zeros_like(logit), logit], -1)  # [N, 2]
+    return (logsumexp(two) - target * logit).mean()
 
 
 def sparse_tensor(counts: "scipy.sparse.spmatrix") -> Float[Tensor, "N V"]:

@@ -99,9 +99,9 @@ def test_equal_lengths_fill_every_batch():
 
 @pytest.mark.parametrize("seed", range(5))
 def test_lengths_mix_within_pools_only_and_not_where_two_meet(seed):
-    """400 rows make the least number of pools, four, each with one change of length."""
-    sequences = [[1] * (1 + row % 2) for row in range(400)]
-    data = batches(sequences, token_budget=40, seed=seed)
+    """404 rows make the least number of pools, four, each with one change of length."""
+    sequences = [[1] * (19 + row % 2) for row in range(404)]  # ten rows of either fill a batch
+    data = batches(sequences, token_budget=200, seed=seed)
     assert sum(len({len(sequences[row]) for row in rows}) == 2 for rows in orders(data)) <= 4
 
 

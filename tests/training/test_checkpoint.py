@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import time
 
 import pytest
 import torch
@@ -135,6 +136,19 @@ def test_an_early_stop_is_remembered(tmp_path):
     first, calls = once(net())
     assert first.stopped_early and first.best_epoch == 0 and calls == 8
     assert once(Net()) == (first, 0)
+
+
+def test_time_before_the_stop_counts(tmp_path):
+    def slow(model, x, calls=[]):  # noqa: B006
+        calls.append(time.sleep(0.1))
+        if len(calls) == 4:
+            raise Stop
+        return reconstruct(model, x)
+
+    with pytest.raises(Stop):
+        run(tmp_path, loss=slow, every=1)
+    history, _ = run(tmp_path)
+    assert history.seconds[0] >= 0.3 > history.seconds[1]
 
 
 def test_a_checkpoint_is_plain_safetensors_and_json(tmp_path):

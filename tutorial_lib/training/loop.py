@@ -5,7 +5,6 @@ So a step's dropout depends on its place in the run alone, not on validation, on
 checkpoint was written, or on whether the run was stopped and taken up again.
 """
 
-import contextlib
 import itertools
 import math
 import random
@@ -22,14 +21,13 @@ from tutorial_lib import runtime
 from tutorial_lib.training import checkpoint
 from tutorial_lib.training.config import History, TrainConfig
 from tutorial_lib.training.interrupts import Interrupts
+from tutorial_lib.training.predict import modes_kept
+from tutorial_lib.training.progress import Progress
 from tutorial_lib.training.schedule import factor
 from tutorial_lib.training.update import Updater
 
 if TYPE_CHECKING:
     import accelerate
-    import tqdm
-
-LINES = 10  # a run prints about so many, however many epochs it has
 
 
 def train(
@@ -84,10 +82,11 @@ def train(
     here.wait_for_everyone()  # another process may still be writing this checkpoint
     found = checkpoint.load(folder, updater) if folder else None
     state = found or checkpoint.State()
-    run = _Run(updater, state, batches, validate, folder, save_every, progress)
+    shown = Progress(config, state.history, progress and here.is_main_process)
     if found:
-        run.tell(f"going on after {state.epoch} epochs and {state.step} steps, from {folder}")
-    with _modes_kept(model), run.interrupts:
+        shown.tell(f"going on after {state.epoch} epochs and {state.step} steps, from {folder}")
+    run = _Run(updater, state, batches, validate, folder, save_every, shown)
+    with modes_kept(model), run.interrupts:
         try:
             while state.epoch < config.epochs and not state.history.stopped_early:
                 run.epoch()
@@ -112,12 +111,11 @@ class _Run:
         validate: Callable[[nn.Module], dict[str, Any]] | None,
         folder: Path | None,
         save_every: int | None,
-        progress: bool,
+        progress: Progress,
     ) -> None:
         self.updater, self.state, self.batches, self.validate = updater, state, batches, validate
         self.folder, self.save_every, self.config = folder, save_every, updater.config
-        self.main = updater.here.is_main_process
-        self.progress = progress and self.main
+        self.progress = progress
         self.interrupts = Interrupts()
         self.started = time.perf_counter() - state.seconds
 
@@ -135,7 +133,7 @@ class _Run:
         state.steps = steps
         self.started = time.perf_counter() - state.seconds
         self.updater.model.train()
-        with self._bar() as bar:
+        with self.progress.bar(state.epoch, state.step, steps) as bar:
             for step, group in enumerate(self._groups()):
                 if step >= state.step:
                     self._step(group)
@@ -152,7 +150,7 @@ class _Run:
             state.epoch, state.step, state.seconds = state.epoch + 1, 0, 0.0
             self.started = time.perf_counter()
         self.save()
-        self._tell_epoch()
+        self.progress.tell_epoch()
 
     def _step(self, group: list[Any]) -> None:
         state, config = self.state, self.config
@@ -212,45 +210,9 @@ class _Run:
 
     def save(self) -> None:
         """Write a checkpoint, where there is a folder for it."""
-        if self.folder and self.main:
+        if self.folder and self.updater.here.is_main_process:
             self.state.seconds = time.perf_counter() - self.started
             checkpoint.save(self.folder, self.state, self.updater)
-
-    def _bar(self) -> "tqdm.tqdm":
-        from tqdm import tqdm
-
-        return tqdm(
-            total=self.state.steps,
-            initial=self.state.step,
-            desc=f"epoch {self.state.epoch + 1}/{self.config.epochs}",
-            leave=False,
-            disable=None if self.progress else True,  # None: a bar on a terminal only
-        )
-
-    def tell(self, line: str) -> None:
-        """Print a line above the bar."""
-        from tqdm import tqdm
-
-        if self.progress:
-            tqdm.write(line)
-
-    def _tell_epoch(self) -> None:
-        history, epochs, done = self.state.history, self.config.epochs, self.state.epoch
-        last = done == epochs or history.stopped_early
-        if not (last or done == 1 or done % math.ceil(epochs / LINES) == 0):
-            return
-        line = f"epoch {done:{len(str(epochs))}}/{epochs}  train loss {history.train_loss[-1]:.4f}"
-        if history.validation:
-            line += "  validation"
-        for name, values in history.validation.items():
-            line += f"  {name} {values[-1]:.4f}"
-        self.tell(f"{line}  ({history.seconds[-1]:.1f} s)")
-        if history.stopped_early:
-            self.tell(
-                f"stopped: {self.config.patience} epochs without a better {self.config.metric}"
-            )
-        if last and history.best_epoch is not None:
-            self.tell(f"the model has the weights of epoch {history.best_epoch + 1}")
 
 
 def _here() -> "accelerate.PartialState":
@@ -271,14 +233,3 @@ def _check(batches: Iterable[Any], validate: Callable | None, config: TrainConfi
         raise ValueError("there are no batches to train on")
     if validate is None and config.patience is not None:
         raise ValueError("patience needs validate: early stopping watches a validation metric")
-
-
-@contextlib.contextmanager
-def _modes_kept(model: nn.Module) -> Iterator[None]:
-    """Put every module back into training or evaluation mode as it was."""
-    modes = {module: module.training for module in model.modules()}
-    try:
-        yield
-    finally:
-        for module, mode in modes.items():
-            module.training = mode

@@ -1,6 +1,7 @@
 """Predictions in the order of the input, whatever the order of the batches."""
 
-from collections.abc import Callable, Iterable
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
@@ -22,22 +23,17 @@ def predict(
     from accelerate.utils import send_to_device
 
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
-    modes = {module: module.training for module in model.modules()}
     rows, outputs = [], []
-    model.eval()
-    try:
-        with torch.no_grad():
-            for batch in batches:
-                output = forward(model, send_to_device(batch, device)).cpu()
-                if output.shape[:1] != batch["rows"].shape:
-                    raise ValueError(
-                        f"forward gave shape {tuple(output.shape)} for {len(batch['rows'])} rows"
-                    )
-                rows.append(batch["rows"].cpu())
-                outputs.append(output)
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
+    with modes_kept(model), torch.no_grad():
+        model.eval()
+        for batch in batches:
+            output = forward(model, send_to_device(batch, device)).cpu()
+            if output.shape[:1] != batch["rows"].shape:
+                raise ValueError(
+                    f"forward gave shape {tuple(output.shape)} for {len(batch['rows'])} rows"
+                )
+            rows.append(batch["rows"].cpu())
+            outputs.append(output)
     if not rows:
         raise ValueError("there are no batches to predict on")
     order = torch.cat(rows)
@@ -45,3 +41,14 @@ def predict(
         raise ValueError("the batches' rows are not 0, 1, 2 … each once")
     result = torch.cat(outputs)
     return torch.empty_like(result).index_copy_(0, order, result)
+
+
+@contextlib.contextmanager
+def modes_kept(model: nn.Module) -> Iterator[None]:
+    """Put every module back into training or evaluation mode as it was."""
+    modes = {module: module.training for module in model.modules()}
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
