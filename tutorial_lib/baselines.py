@@ -55,8 +55,8 @@ def counts(
     """
     if "train" not in splits:
         raise ValueError(f"the vocabulary is built on the split train; got {sorted(splits)}")
-    vectorizer.fit(splits["train"]["text"])
-    features = {name: vectorizer.transform(split["text"]) for name, split in splits.items()}
+    features = {"train": vectorizer.fit_transform(splits["train"]["text"])}
+    features |= {n: vectorizer.transform(s["text"]) for n, s in splits.items() if n != "train"}
     return features, {name: np.array(split["label"]) for name, split in splits.items()}
 
 

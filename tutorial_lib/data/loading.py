@@ -136,11 +136,11 @@ def _find(entry: Entry) -> Found:
         return _download(entry, cached)
     except download.FetchError as error:
         tried.append(f"download: {error}")
-        raise DatasetUnavailable(entry.name, tried) from error
+        raise DatasetUnavailable(entry.name, tried) from None  # the message has the reason
     except OSError as error:
         reason = f"download: cannot write to the cache {cached.parent}: {error.strerror or error}"
         tried.append(f"{reason}; make room there or set TUTORIAL_CACHE to another folder")
-        raise DatasetUnavailable(entry.name, tried) from error
+        raise DatasetUnavailable(entry.name, tried) from None  # the message has the reason
 
 
 def _read(entry: Entry, folder: Path, source: str) -> Found:

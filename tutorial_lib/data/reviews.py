@@ -20,14 +20,14 @@ CLASSES = ("negative", "positive")
 SPLITS = {"train": 0.8, "validation": 0.1, "test": 0.1}
 # How often each phenomenon is the main one of a review.
 MIX = {
-    "plain": 0.40,
-    "negation": 0.17,
+    "plain": 0.42,
+    "negation": 0.16,
     "contrast": 0.10,
     "intensity": 0.07,
     "mixed": 0.04,
     "comparison": 0.07,
     "hypothetical": 0.07,
-    "long_range": 0.08,
+    "long_range": 0.07,
 }
 
 
