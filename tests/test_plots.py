@@ -52,6 +52,16 @@ def test_comparison_gives_values_intervals_and_lines():
     assert "NB-SVM 0.800 (0.760 to 0.840)" in alt and "best possible at 0.950" in alt
 
 
+def test_comparison_of_several_series_names_each_value():
+    rows = {
+        "plain": {"NB": Interval(0.8, 0.7, 0.9), "GRU": Interval(0.9, 0.85, 0.95)},
+        "negation": {"GRU": Interval(0.7, 0.6, 0.8)},
+    }
+    alt, _ = parts(plots.comparison(rows, caption="By phenomenon."))
+    for value in ("plain NB 0.800", "plain GRU 0.900", "negation GRU 0.700 (0.600 to 0.800)"):
+        assert value in alt
+
+
 def test_bars_name_every_value():
     shares = {"negative": [0.1, 0.3], "positive": [0.2, 0.05]}
     alt, _ = parts(plots.bars(["best", "bad"], shares, caption="Words.", x="share of texts"))

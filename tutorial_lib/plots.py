@@ -162,7 +162,7 @@ def confusion(
 
 
 def comparison(
-    rows: Mapping[str, Interval],
+    rows: Mapping[str, Interval | Mapping[str, Interval]],
     *,
     caption: str,
     metric: str = "accuracy",
@@ -172,22 +172,33 @@ def comparison(
     """Draw values with their intervals, one row each, the first on top.
 
     Args:
+        rows: an interval for each row, or one for each series (such as a model) in it.
         lines: values to mark across all rows, such as chance or the best possible.
     """
-    drawn, (ax,) = figure(height=0.9 + 0.36 * len(rows))
-    names = list(rows)
-    for k, (value, low, high) in enumerate(rows.values()):
+    table = {name: {"": row} if isinstance(row, Interval) else row for name, row in rows.items()}
+    series = list(dict.fromkeys(name for row in table.values() for name in row))
+    drawn, (ax,) = figure(height=0.9 + (0.26 + 0.12 * len(series)) * len(table))
+    for k, name in enumerate(series):
+        place = [
+            r + 0.3 * (k - (len(series) - 1) / 2) for r, v in enumerate(table.values()) if name in v
+        ]
+        value, low, high = np.array([row[name] for row in table.values() if name in row]).T
         ax.errorbar(
-            value, k, xerr=[[value - low], [high - value]], fmt="o", color=COLOURS[0], capsize=4
-        )
+            value, place, xerr=[value - low, high - value], fmt=MARKERS[k % 7],
+            color=COLOURS[k % 7], capsize=3, label=name or None,
+        )  # fmt: skip
     for k, (name, value) in enumerate((lines or {}).items()):
-        ax.axvline(value, linestyle=DASHES[1 + k % 3], color=COLOURS[1 + k % 6], label=name)
-    ax.set_yticks(range(len(names)), names)
-    ax.set_ylim(len(names) - 0.5, -0.5)
+        ax.axvline(value, linestyle=DASHES[1 + k % 3], color=COLOURS[3 + k % 4], label=name)
+    ax.set_yticks(range(len(table)), list(table))
+    ax.set_ylim(len(table) - 0.5, -0.5)
     ax.set(xlabel=metric)
-    if lines:
+    if lines or len(series) > 1:
         ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
-    values = "; ".join(f"{n} {v.value:.3f} ({v.low:.3f} to {v.high:.3f})" for n, v in rows.items())
+    values = "; ".join(
+        f"{row} {name} {v.value:.3f} ({v.low:.3f} to {v.high:.3f})".replace("  ", " ")
+        for row, cells in table.items()
+        for name, v in cells.items()
+    )
     marks = "".join(f"; {n} at {v:.3f}" for n, v in (lines or {}).items())
     alt = f"Dot chart of {metric} with intervals: {values}{marks}."
     return picture(drawn, alt=alt, caption=caption, data=data)
