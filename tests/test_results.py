@@ -133,6 +133,13 @@ def test_the_table_puts_the_best_first_and_marks_partial_data():
     assert rows[1].startswith("| Low | half (partial) | official test set | 60.0 ± 0.0 (3) |")
 
 
+def test_the_details_name_every_metric_the_settings_and_the_command():
+    text = results.details(finished().run())
+    assert "| accuracy | 0.8000 | 0.1000 | 0.7000 | 0.9000 |" in text
+    for part in ("| recall[yes] |", "`python toy.py`", "alpha = 1.0", "test 100", "0, 1, 2"):
+        assert part in text
+
+
 def test_the_files_of_the_book_are_valid():
     runs = results.read_all("book/results")
     assert len({run.task for run in runs}) == len(runs)

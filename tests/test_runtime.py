@@ -83,6 +83,13 @@ def test_the_report_is_one_line_with_what_a_comparison_needs():
         assert str(value) in report
 
 
+def test_peak_memory_sees_a_large_array():
+    before = runtime.peak_memory_mb()
+    block = np.ones(int((before + 200) * 2**17))  # as large as everything so far, and 200 MB more
+    assert runtime.peak_memory_mb() >= before + 200
+    del block
+
+
 def test_a_claim_that_does_not_hold_stops_the_notebook_but_not_at_smoke_scale(monkeypatch, capsys):
     monkeypatch.setenv("TUTORIAL_SCALE", "laptop")
     runtime.claim("water is wet", True)

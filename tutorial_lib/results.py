@@ -208,7 +208,7 @@ class Recorder:
             confusion=[m.confusion for m in self.measured if m.confusion is not None],
             wall_seconds=self.wall,
             cpu_seconds=self.cpu,
-            peak_memory_mb=peak_memory_mb(),
+            peak_memory_mb=runtime.peak_memory_mb(),
             environment=self.environment,
             versions=_versions(),
             commit=_commit(),
@@ -309,18 +309,29 @@ def table(runs: Sequence[Run], metric: str = "accuracy") -> str:
     return "\n".join(lines)
 
 
-def peak_memory_mb() -> float:
-    """Return the largest memory so far, in MB: of the GPU if one was used, else the process."""
-    if torch.cuda.is_available() and torch.cuda.max_memory_allocated() > 0:
-        return round(torch.cuda.max_memory_allocated() / 2**20, 1)
-    if sys.platform == "win32":
-        import psutil
-
-        return round(psutil.Process().memory_info().peak_wset / 2**20, 1)
-    import resource
-
-    unit = 1 if sys.platform == "darwin" else 1024  # macOS counts bytes, Linux kilobytes
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20, 1)
+def details(run: Run) -> str:
+    """Return everything else about a run as Markdown: every metric, settings, data, machine."""
+    lines = ["| metric | mean | standard deviation | lowest | highest |", "|---|--:|--:|--:|--:|"]
+    for name, values in run.metrics.items():
+        row = (run.mean(name), run.spread(name), min(values), max(values))
+        lines.append(f"| {name} | " + " | ".join(f"{number:.4f}" for number in row) + " |")
+    settings = ", ".join(f"{name} = {value}" for name, value in run.hyperparameters.items())
+    rows = ", ".join(f"{name} {count:,}" for name, count in run.data["rows"].items())
+    partial = f" Partial: {run.data['partial']}." if run.data["partial"] else ""
+    machine = run.environment
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"- Repeat it: `{run.command}` at commit `{run.commit}`",
+            f"- Data: {run.data['title']}; rows: {rows}.{partial}",
+            f"- Settings: {settings}",
+            f"- Seeds or folds: {', '.join(map(str, run.seeds))}",
+            f"- Machine: {machine['device']} ({machine['device_name']}), "
+            f"precision {machine['precision']}; Python {run.versions['python']}, "
+            f"torch {run.versions['torch']}",
+        ]
+    )
 
 
 def _versions() -> dict[str, str]:

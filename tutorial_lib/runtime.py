@@ -8,6 +8,7 @@ import functools
 import os
 import platform
 import random
+import sys
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -123,6 +124,20 @@ def report() -> str:
         f"Python {e['python']}, torch {e['torch']}, {e['device']} ({e['device_name']}, "
         f"{e['threads']} threads), precision {e['precision']}, scale {e['scale']}"
     )
+
+
+def peak_memory_mb() -> float:
+    """Return the largest memory so far, in MB: of the GPU if one was used, else the process."""
+    if torch.cuda.is_available() and torch.cuda.max_memory_allocated() > 0:
+        return round(torch.cuda.max_memory_allocated() / 2**20, 1)
+    if sys.platform == "win32":
+        import psutil
+
+        return round(psutil.Process().memory_info().peak_wset / 2**20, 1)
+    import resource
+
+    unit = 1 if sys.platform == "darwin" else 1024  # macOS counts bytes, Linux kilobytes
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20, 1)
 
 
 def _processor() -> str:
