@@ -26,7 +26,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from tutorial_lib import evaluation, runtime
 from tutorial_lib.data.provenance import Provenance
