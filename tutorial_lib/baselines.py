@@ -164,7 +164,7 @@ class NBSVM:
         w, b = svm.coef_[0], svm.intercept_[0]
         # Naive Bayes, scaled to the mean size of the SVM's weights, has all weights equal and
         # the log prior ratio as bias. Both parts of each model are mixed: shrinking w alone
-        # would leave the SVM's bias too large, which ruins skewed classes.
+        # would leave the SVM's bias too large, which costs recall of a rare class.
         size = np.abs(w).mean()
         prior = np.log(positive.mean() / (1 - positive.mean()))
         mixed = (1 - self.beta) * size + self.beta * w
