@@ -119,8 +119,9 @@ def run(command, total=0):
         with LOG.open("w", encoding="utf-8") as log:
             for line in child.stdout:
                 log.write(line)
-                found += line.startswith(("Collecting ", "Requirement already satisfied: "))
-                if found % 20 == 0 and line.startswith("Collecting "):
+                new = line.startswith(("Collecting ", "Processing /"))
+                found += new
+                if new and found % 20 == 0:
                     print(f"  found {found} of about {total}", flush=True)
                 if line.startswith("Installing collected packages"):
                     print("  unpacking them, about a minute", flush=True)

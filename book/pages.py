@@ -39,7 +39,8 @@ def _title(root: Path, page: str) -> str:
 
 def results_page(root: Path = ROOT) -> str:
     """Return the tables of all recorded runs."""
-    return results.table(results.read_all(root / "book" / "results"))
+    table = results.table(results.read_all(root / "book" / "results"))
+    return f":::{{div}} full-width\n\n{table}\n\n:::"  # into the margin: it has many columns
 
 
 def api_page(root: Path = ROOT) -> str:

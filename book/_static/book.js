@@ -1,5 +1,5 @@
 // Mends, on every page, what the theme and pandas leave unclear to a screen reader.
-document.addEventListener("DOMContentLoaded", () => {
+const mendPage = () => {
   const each = (selector, mend) => document.querySelectorAll(selector).forEach(mend);
 
   // A name that differs from the words on the button cannot be spoken to a voice control.
@@ -24,4 +24,6 @@ document.addEventListener("DOMContentLoaded", () => {
 
   // An empty table header says nothing: pandas leaves one above its row names.
   each("th:empty", (header) => header.replaceWith(document.createElement("td")));
-});
+};
+document.addEventListener("DOMContentLoaded", mendPage);
+addEventListener("load", mendPage); // the theme redraws its icons in between
