@@ -38,9 +38,20 @@ def _title(root: Path, page: str) -> str:
 
 
 def results_page(root: Path = ROOT) -> str:
-    """Return the tables of all recorded runs."""
-    table = results.table(results.read_all(root / "book" / "results"))
-    return f":::{{div}} full-width\n\n{table}\n\n:::"  # into the margin: it has many columns
+    """Return a table of the recorded runs of each data set, and the details of every run."""
+    by_data: dict[str, list[results.Run]] = {}
+    for run in results.read_all(root / "book" / "results"):
+        by_data.setdefault(run.data["name"], []).append(run)
+    parts = []
+    for name, runs in sorted(by_data.items()):
+        # full-width: into the margin, since the table has many columns
+        parts.append(f"## {name}\n\n:::{{div}} full-width\n\n{results.table(runs)}\n\n:::")
+        for run in runs:
+            title = f"{run.model} on {name}: every metric, settings, command"
+            parts.append(
+                f"<details><summary>{title}</summary>\n\n{results.details(run)}\n\n</details>"
+            )
+    return "\n\n".join(parts)
 
 
 def api_page(root: Path = ROOT) -> str:
