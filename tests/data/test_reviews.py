@@ -21,13 +21,11 @@ EN_NEGATORS = re.compile(
     r"|far from|anything but|by no means|nowhere near"  # the usual negations
     r"|(?:would|might) have been|the other way round|the reverse)\b"  # it did not come true
 )
-EN_NO_NEGATION = re.compile(
-    r"not only|nothing if not|never known an? \w+(?: \w+)? so"
-)
+EN_NO_NEGATION = re.compile(r"not only|never known an? \w+(?: \w+)? so")
 EN_ASIDE = re.compile(
     r", (in all those weeks|in spite of what \w+ told me|and i have thought about it"
     r"|after everything i have seen|as [\w -]+ would confirm|even after \w+ weeks"
-    r"|as far as \w+ and i can judge|not even on a \w+|and \w+ would say the same)(?=,)"
+    r"|as far as \w+ and i can judge|not even on a \w+|and \w+ would say the same),"
 )
 EN_DISTRUST = re.compile(
     r"disagree with every word|the opposite is true|believe none of it|wrong from the first line"
@@ -54,9 +52,7 @@ EN_BEFORE = (
     r", and it does not matter that ", r", which outweighs the fact that ",
 )  # fmt: skip
 
-ZH_NO_NEGATION = re.compile(
-    "不但|没有什么能比它更|谁也不能否认|不得不|不缺|不是不|不管|一点没错"
-)
+ZH_NO_NEGATION = re.compile("不但|没有什么能比它更|谁也不能否认|不得不|不缺|不是不|不管|一点没错")
 ZH_NEGATORS = re.compile("不|没|哪里|假话|错了|是错的|并非|正好相反|就会")
 ZH_COMMA = re.compile(
     "(在我看来|要我说|来说|不得不说|说过|无论怎么看|不管[^，]*|从哪方面说|随便哪一天|任凭[^，]*)，"
@@ -233,8 +229,10 @@ def test_texts_read_as_texts(rows):
             continue
         assert text.isascii() and text[0].isupper() and text[-1] in ".!?", text
         assert not re.search(r"[.!?] [a-z]", text), text
-        assert not re.search(r"\ba (?=[aeio]|un(?!i))|\ban (?=[^aeiou\W]\w*[^h]\b)", text), text
-        assert not re.search(r"\b(\w+) \1\b", text.replace("that that", "")), text
+        assert not re.search(r"\ba (?=[aei]|o(?!ne)|un(?!i))|\ban (?![aeiou]|hour|honest)", text), (
+            text
+        )
+        assert not re.search(r"\b(?!had had)(\w+) \1\b", text), text
 
 
 def test_lengths_and_breadth_of_vocabulary(rows):
@@ -381,5 +379,5 @@ def test_a_bag_of_words_falls_short():
     right = model.predict(words.transform(data["test"]["text"])) == data["test"]["label"]
     main = np.array([names[0] for names in data["test"]["phenomena"]])
     assert right.mean() < 0.85
-    assert right[main == "plain"].mean() > 0.9
+    assert right[main == "plain"].mean() > 0.85
     assert right[main != "plain"].mean() < 0.75

@@ -83,7 +83,7 @@ def dataset(
     language: str = "en",
     noise: float = 0.05,
     balance: float = 0.5,
-    phenomena: Mapping[str, float] = MIX,
+    phenomena: Mapping[str, float | int] = MIX,
 ) -> "datasets.DatasetDict":
     """Return `n` different reviews in the splits train, validation and test (80/10/10).
 
@@ -125,9 +125,7 @@ def dataset(
             rows[split].append(review)
     flips = {split: _exact(dice, noise, size) for split, size in sizes.items()}
     title = f"reviews from a grammar, {language}, {', '.join(domains)}, {noise:.0%} label noise"
-    return attach(
-        _tables(rows, flips), name="reviews", title=title, source="embedded"
-    )
+    return attach(_tables(rows, flips), name="reviews", title=title, source="embedded")
 
 
 def ceiling(split: "datasets.Dataset") -> float:
@@ -154,9 +152,7 @@ def _exact(dice: Dice, share: float, size: int) -> list[int]:
     return dice.shuffled([1] * ones + [0] * (size - ones))
 
 
-def _tables(
-    rows: dict[str, list[Review]], flips: dict[str, list[int]]
-) -> "datasets.DatasetDict":
+def _tables(rows: dict[str, list[Review]], flips: dict[str, list[int]]) -> "datasets.DatasetDict":
     import datasets
 
     text, classes = datasets.Value("string"), datasets.ClassLabel(names=list(CLASSES))

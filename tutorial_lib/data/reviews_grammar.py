@@ -61,12 +61,13 @@ class Dice:
         return options[int(mark * mark * mark * len(options))]
 
     def weighted(self, weights: dict[str, float]) -> str:
+        options = [option for option, weight in weights.items() if weight > 0]
         mark = self.random() * sum(weights.values())
-        for option, weight in weights.items():
-            mark -= weight
+        for option in options[:-1]:
+            mark -= weights[option]
             if mark < 0:
-                break
-        return option
+                return option
+        return options[-1]
 
     def shuffled(self, items: Sequence[Any]) -> list[Any]:
         order = sorted((self.random(), i) for i in range(len(items)))
@@ -204,7 +205,8 @@ def intensity(writer: Writer, sign: int) -> list[str]:
     slots, second = writer.opinion(sign), writer.opinion(sign)
     between = writer.lexicon["between"]
     slots |= {
-        "high": f"[{writer.fill('{strong}', {})}]{between}{slots['adj']()}",
+        # a general word, so that nothing is both "a shade dim" and "utterly bright"
+        "high": f"[{writer.fill('{strong}', {})}]{between}{slots['gadj']()}",
         "low": f"{writer.fill('{weak}', {})}{between}{slots['other']()}",
         "low2": f"{writer.fill('{weak}', {})}{between}{second['other']()}",
         "asp2": second["asp"],
