@@ -1,1 +1,33 @@
 """Scripts that produce the recorded runs in book/results; each prints what it measured."""
+
+import subprocess
+import sys
+from collections.abc import Collection
+from pathlib import Path
+
+from tutorial_lib.results import Recorder
+from tutorial_lib.tables import table
+
+RESULTS = Path(__file__).parents[1] / "book" / "results"
+
+
+def chosen(module: str, named: list[str], tasks: Collection[str]) -> str | None:
+    """Return the one task to run here, or run several one after the other and return None.
+
+    Each gets a process of its own: its peak memory is then its own too.
+    """
+    if unknown := set(named) - set(tasks):
+        raise SystemExit(f"unknown tasks {sorted(unknown)}; there are {', '.join(tasks)}")
+    if len(named) == 1:
+        return named[0]
+    for task in named or tasks:
+        subprocess.run([sys.executable, "-m", module, task], check=True)
+    return None
+
+
+def finish(record: Recorder) -> None:
+    """Write the run and print its means and its row of the table."""
+    record.write(RESULTS)
+    run = record.run()
+    print(", ".join(f"{name} {run.mean(name):.4f}" for name in run.metrics))
+    print(table([run]), flush=True)

@@ -11,7 +11,7 @@ from docutils import nodes
 from sphinx_external_toc.collectors import TocTreeCollectorWithStyles as Collector
 
 from book import equations
-from tutorial_lib import results
+from tutorial_lib import results, tables
 
 ROOT = Path(__file__).resolve().parent.parent
 _ASKS = re.compile(r"<!-- generated: (\w+) -->")
@@ -45,11 +45,11 @@ def results_page(root: Path = ROOT) -> str:
     parts = []
     for name, runs in sorted(by_data.items()):
         # full-width: into the margin, since the table has many columns
-        parts.append(f"## {name}\n\n:::{{div}} full-width\n\n{results.table(runs)}\n\n:::")
+        parts.append(f"## {name}\n\n:::{{div}} full-width\n\n{tables.table(runs)}\n\n:::")
         for run in runs:
             title = f"{run.model} on {name}: every metric, settings, command"
             parts.append(
-                f"<details><summary>{title}</summary>\n\n{results.details(run)}\n\n</details>"
+                f"<details><summary>{title}</summary>\n\n{tables.details(run)}\n\n</details>"
             )
     return "\n\n".join(parts)
 

@@ -58,7 +58,11 @@ def test_the_two_ends_of_the_mixture_are_its_two_models(counts, skew):
     x, y = x[keep], y[keep]
     seen = (x > 0).astype(float)
     bayes = MultinomialNB().fit(seen, y).predict(seen)
-    np.testing.assert_array_equal(NBSVM(beta=0.0).fit(x, y).predict(x), bayes)
+    end_0 = NBSVM(beta=0.0).fit(x, y)
+    np.testing.assert_array_equal(end_0.predict(x), bayes)
+    log_odds = np.subtract(*MultinomialNB().fit(seen, y).predict_joint_log_proba(seen).T[::-1])
+    size = end_0.weights[0] / log_count_ratio(seen, y.astype(float))
+    np.testing.assert_allclose(end_0.scores(x)[:, 1], size.mean() * log_odds, atol=1e-8)
     ratio = log_count_ratio(seen, y.astype(float))
     svm = LinearSVC(random_state=0, max_iter=10_000).fit(seen.multiply(ratio).tocsr(), y)
     end = NBSVM(beta=1.0).fit(x, y)

@@ -148,6 +148,23 @@ def test_what_is_not_a_class_index_is_refused(truth, predicted, message):
         ev.report(truth, predicted, ["ham", "spam"])
 
 
+def test_a_metric_that_does_not_take_many_matrices_is_refused():
+    y = np.array([0, 1, 1, 0])
+    with pytest.raises(ValueError, match="one number for each"):
+        ev.bootstrap(y, y, 2, metric=lambda m: m[1, 1] / m[1].sum())
+
+
+def test_the_interval_of_a_mean_matrix_is_centred_on_its_accuracy():
+    # 0.3 errors in every one of 50 * 49 cells: rounding any of them would lose all errors
+    cells = np.full((50, 50), 0.3)
+    np.fill_diagonal(cells, 40.0)
+    interval = ev.bootstrap_cells(cells)
+    share = 2000 / (2000 + 0.3 * 50 * 49)
+    spread = 1.96 * np.sqrt(share * (1 - share) / cells.sum())
+    expected = [share, share - spread, share + spread]
+    np.testing.assert_allclose(interval, expected, atol=0.002)
+
+
 def test_a_level_outside_zero_to_one_is_refused():
     with pytest.raises(ValueError, match="level"):
         ev.bootstrap(np.array([0, 1]), np.array([0, 1]), 2, level=95.0)

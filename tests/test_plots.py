@@ -69,6 +69,48 @@ def test_bars_name_every_value():
     assert "best negative 0.1, positive 0.2; bad negative 0.3, positive 0.05" in alt
 
 
+@pytest.fixture
+def drawn(monkeypatch):
+    """The axes of the last figure that was made into a picture."""
+    kept = []
+    picture = plots.picture
+
+    def keep(figure, **words):
+        kept[:] = figure.axes
+        return picture(figure, **words)
+
+    monkeypatch.setattr(plots, "picture", keep)
+    return kept
+
+
+def test_the_confusion_matrix_has_the_true_class_in_rows_and_shades_its_shares(drawn):
+    plots.confusion(np.array([[3, 1], [0, 4]]), ["ham", "spam"], caption="Errors.")
+    (ax,) = drawn
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("predicted", "true")
+    np.testing.assert_allclose(ax.images[0].get_array(), [[0.75, 0.25], [0, 1]])
+    assert {(t.get_position(), t.get_text()) for t in ax.texts} >= {((1, 0), "1"), ((0, 1), "0")}
+
+
+def test_comparison_draws_the_first_row_on_top_and_the_interval_as_given(drawn):
+    plots.comparison({"a": Interval(0.7, 0.6, 0.75), "b": Interval(0.5, 0.4, 0.6)}, caption="x")
+    (ax,) = drawn
+    bottom, top = ax.get_ylim()
+    assert top < 0 < bottom  # row 0 at the upper end
+    ends = ax.containers[0].lines[2][0].get_segments()[0]
+    np.testing.assert_allclose(ends, [[0.6, 0], [0.75, 0]])
+
+
+def test_a_perfect_matrix_has_no_most_frequent_error_and_names_must_fit():
+    alt, _ = parts(plots.confusion(np.eye(2, dtype=int), ["a", "b"], caption="x"))
+    assert alt == "Confusion matrix of 2 classes: 2 of 2 right."
+    with pytest.raises(ValueError, match="does not fit 3 classes"):
+        plots.confusion(np.eye(2, dtype=int), ["a", "b", "c"], caption="x")
+
+
+def test_a_dollar_in_a_text_is_no_formula():
+    parts(plots.bars(["$_$", "$^$"], {"spam": [1.0, 2.0]}, caption="x", x="count"))
+
+
 def test_the_caption_says_that_data_are_partial(partial):
     for data in (partial, partial["test"], partial["test"].select([0])):
         shown = plots.learning_curves({"a": [1.0, 2.0]}, caption="Loss.", data=data)

@@ -2,12 +2,14 @@
 
 import dataclasses
 import json
+import subprocess
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tutorial_lib import results
+from tutorial_lib import evaluation, results, tables
 from tutorial_lib.data.provenance import Provenance
 
 DATA = Provenance("toy", "A toy set", "embedded", {"test": 100}, "0" * 64)
@@ -16,13 +18,14 @@ DATA = Provenance("toy", "A toy set", "embedded", {"test": 100}, "0" * 64)
 def recorder(**changes):
     facts = dict(
         task="toy-run", model="Toy", command="python toy.py", protocol="official test set",
-        data=DATA, classes=["no", "yes"], hyperparameters={"alpha": 1.0},
+        folds=False, data=DATA, classes=["no", "yes"], hyperparameters={"alpha": 1.0},
     )  # fmt: skip
     return results.Recorder(**{**facts, **changes})
 
 
 def finished(rights=(80, 90, 70), **changes):
     record = recorder(**changes)
+    record.parameters = 7
     truth = np.arange(100) % 2
     for seed, right in enumerate(rights):
         with record.measure(seed) as run:
@@ -45,7 +48,7 @@ def test_mean_spread_and_interval_are_those_of_the_predictions():
     _, low, high = run.interval()
     assert (low, high) == pytest.approx((0.722, 0.878), abs=0.011)
     # as folds the 300 texts are different ones
-    _, low, high = finished(protocol="three-fold").run().interval()
+    _, low, high = finished(folds=True).run().interval()
     assert (low, high) == pytest.approx((0.755, 0.845), abs=0.011)
 
 
@@ -78,7 +81,12 @@ def test_seeds_that_report_different_metrics_are_refused():
         ({"seeds": [1, 1, 2]}, "seeds"),
         ({"metrics": {}}, "metrics"),
         ({"metrics": {"accuracy": [0.5]}}, "one a seed"),
-        ({"metrics": {"accuracy": [0.5, float("nan"), 0.5]}}, "not finite"),
+        ({"metrics": {"f1": [0.5, float("nan"), 0.5]}}, "not JSON compliant"),
+        ({"metrics": {"accuracy": [0.8, 0.9, 0.6]}}, "not that of confusion 2"),
+        ({"confusion": [[[80]]] * 3}, "not a table of 2 x 2"),
+        ({"wall_seconds": [1.0, 1.0, -1.0]}, "wall_seconds"),
+        ({"parameters": 0}, "parameters"),
+        ({"hyperparameters": {"lr": float("inf")}}, "not JSON compliant"),
         ({"confusion": []}, "one a seed"),
         ({"peak_memory_mb": 0.0}, "peak_memory_mb"),
         ({"data": {"name": "toy"}}, "required"),
@@ -116,30 +124,66 @@ def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch):
     good = finished().run()
     path = results.write(good, tmp_path)
 
-    def full(*_, **__):
+    def full(part, *_, **__):
+        part.write_bytes(b"{")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(json, "dump", full)
+    monkeypatch.setattr(Path, "write_text", full)
     with pytest.raises(OSError, match="No space"):
         results.write(good, tmp_path)
     assert results.read(path) == good and len(list(tmp_path.iterdir())) == 1
 
 
+@pytest.mark.parametrize(
+    "change",
+    [{"task": "Bad Task!"}, {"hyperparameters": {"path": Path()}}, {"model": ""}],
+)
+def test_facts_that_do_not_fit_are_refused_before_anything_is_measured(change):
+    with pytest.raises(ValueError, match="toy-run|Bad Task!"):
+        recorder(**change)
+
+
+def test_the_interval_is_that_of_the_metric_asked_for():
+    run = finished((60, 60, 60)).run()
+    assert run.interval(evaluation.macro_f1).value == pytest.approx(run.mean("macro_f1"))
+
+
+def test_the_commit_is_the_codes_own_and_tells_of_changes(tmp_path, monkeypatch):
+    def git(*words):
+        who = ["-c", "user.name=a", "-c", "user.email=a@b.c"]
+        command = ["git", *who, *words]
+        done = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True)
+        return done.stdout.strip()
+
+    code = tmp_path / "package" / "results.py"
+    code.parent.mkdir()
+    code.write_text("x = 1")
+    monkeypatch.setattr(results, "__file__", str(code))
+    assert results._commit() == "unknown"
+    git("init", "-q")
+    assert results._commit() == "unknown"  # a checkout, but the code is not in it
+    git("add", ".")
+    git("commit", "-qm", "first")
+    assert results._commit() == git("rev-parse", "HEAD")
+    code.write_text("x = 2")
+    assert results._commit() == git("rev-parse", "HEAD") + "+changes"
+
+
 def test_the_table_puts_the_best_first_and_marks_partial_data():
     partial = dataclasses.replace(DATA, name="half", partial="50 of 100 rows")
     low = finished((60, 60, 60), model="Low", data=partial).run()
-    rows = results.table([low, finished(model="High").run()]).splitlines()[2:]
+    rows = tables.table([low, finished(model="High").run()]).splitlines()[2:]
     assert rows[0].startswith("| High | toy | official test set | 80.0 ± 10.0 (3) |")
     assert rows[1].startswith("| Low | half (partial) | official test set | 60.0 ± 0.0 (3) |")
 
 
 def test_the_details_name_every_metric_the_settings_and_the_command():
-    text = results.details(finished().run())
+    text = tables.details(finished().run())
     assert "| accuracy | 0.8000 | 0.1000 | 0.7000 | 0.9000 |" in text
     for part in ("| recall[yes] |", "`python toy.py`", "alpha = 1.0", "test 100", "0, 1, 2"):
         assert part in text
 
 
 def test_the_files_of_the_book_are_valid():
-    runs = results.read_all("book/results")
+    runs = results.read_all(Path(__file__).parents[1] / "book" / "results")
     assert len({run.task for run in runs}) == len(runs)

@@ -246,6 +246,9 @@ def test_gradient_descent_reaches_scikit_learns_optimum(problem):
         (torch.tensor([0, 1]), ValueError, "3 rows of logits, but 2 labels"),
         (torch.zeros(3, 3, dtype=torch.int64), TypeError, "floating point"),
         (torch.zeros(3, 2), ValueError, r"\[3, 3\]"),
+        (torch.full((3, 3), 0.5), ValueError, "sums to 1"),
+        (torch.tensor([[-1.0, 2.0, 0.0]] * 3), ValueError, "non-negative"),
+        (torch.full((3, 3), math.nan), ValueError, "sums to 1"),
     ],
 )
 def test_targets_that_do_not_fit_are_refused(targets, error, message):
@@ -263,3 +266,5 @@ def test_an_empty_batch_is_refused():
 def test_a_binary_target_outside_zero_to_one_is_refused():
     with pytest.raises(ValueError, match="between 0 and 1"):
         sm.binary_cross_entropy(torch.zeros(2), torch.tensor([1.0, 2.0]))
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        sm.binary_cross_entropy(torch.zeros(1), torch.tensor([math.nan]))

@@ -118,7 +118,7 @@ class NBSVM:
 
     Args:
         c: cost of a margin violation against the size of the weights.
-        beta: 1 gives the SVM, 0 naive Bayes, between them the mixture.
+        beta: 1 gives the SVM, 0 (with two classes) naive Bayes, between them the mixture.
         alpha: smoothing of the counts.
         seed: of the order in which the solver visits the texts.
 

@@ -127,15 +127,47 @@ def bootstrap(
     """Return a metric with its percentile bootstrap interval over the examples.
 
     Args:
-        metric: a function of the confusion matrix that gives one number.
+        metric: a function of confusion matrices [..., C, C] that gives one number each. With
+            classes of a handful of texts, macro F1 suffers from resamples that lack a class.
 
     Source: Efron 1979; Efron and Tibshirani 1993, chapter 13.
 
     Equation: eq-bootstrap
     """
     matrix = confusion_matrix(truth, predicted, classes)
-    draws = metric(_resample(matrix, resamples, seed))
-    return Interval(float(metric(matrix)), *_percentiles(draws, level))
+    return bootstrap_cells(matrix, metric=metric, level=level, resamples=resamples, seed=seed)
+
+
+def bootstrap_cells(
+    cells: np.ndarray,
+    *,
+    metric: Metric = accuracy,
+    level: float = 0.95,
+    resamples: int = 10_000,
+    seed: int = 0,
+) -> Interval:
+    """Return the same from a table of counts, such as a confusion matrix or a mean of several.
+
+    As many examples are drawn as the cells add up to, rounded.
+
+    Raises:
+        ValueError: the metric does not give one number for each of several tables, or the
+            level lies outside 0 … 1.
+    """
+    if not 0 < level < 1:
+        raise ValueError(f"a confidence level lies between 0 and 1; got {level}")
+    rng, draws = np.random.default_rng(seed), []
+    for size in np.diff([*range(0, resamples, 500), resamples]):  # so that memory stays small
+        tables = rng.multinomial(round(cells.sum()), cells.ravel() / cells.sum(), size)
+        values = np.asarray(metric(tables.reshape(size, *cells.shape)))
+        if values.shape != (size,):
+            raise ValueError(
+                f"the metric must give one number for each of {size} tables [{size}, C, C]; "
+                f"it gave an array of shape {values.shape}"
+            )
+        draws.append(values)
+    low, high = np.quantile(np.concatenate(draws), [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(metric(cells)), float(low), float(high))
 
 
 def paired_bootstrap(
@@ -164,8 +196,7 @@ def paired_bootstrap(
     def difference(joint: np.ndarray) -> Values:
         return metric(joint.sum(-1)) - metric(joint.sum(-2))
 
-    draws = difference(_resample(cells, resamples, seed))
-    return Interval(float(difference(cells)), *_percentiles(draws, level))
+    return bootstrap_cells(cells, metric=difference, level=level, resamples=resamples, seed=seed)
 
 
 def mcnemar(truth: np.ndarray, a: np.ndarray, b: np.ndarray) -> McNemar:
@@ -220,20 +251,6 @@ def _ratio(numerator: Values, denominator: Values) -> np.ndarray:
     """Divide; 0 where the denominator is 0."""
     shape = np.broadcast_shapes(np.shape(numerator), np.shape(denominator))
     return np.divide(numerator, denominator, out=np.zeros(shape), where=denominator != 0)
-
-
-def _resample(cells: np.ndarray, resamples: int, seed: int) -> np.ndarray:
-    """Draw `resamples` tables as if the examples in the cells were drawn with replacement."""
-    total = cells.sum()
-    draws = np.random.default_rng(seed).multinomial(total, cells.ravel() / total, resamples)
-    return draws.reshape(resamples, *cells.shape)
-
-
-def _percentiles(draws: np.ndarray, level: float) -> tuple[float, float]:
-    if not 0 < level < 1:
-        raise ValueError(f"a confidence level lies between 0 and 1; got {level}")
-    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
 
 
 def _indices(*arrays: np.ndarray, classes: int | None = None) -> list[np.ndarray]:

@@ -37,7 +37,7 @@ STYLE = {
     "grid.color": "#dddddd",
     "legend.frameon": False,
     "savefig.dpi": 120,
-    "svg.hashsalt": "tutorial_lib",
+    "text.parse_math": False,  # a "$" in a text is a dollar
 }
 
 Data = "datasets.Dataset | datasets.DatasetDict | None"
@@ -114,22 +114,21 @@ def learning_curves(
     caption: str,
     x: str = "step",
     y: str = "loss",
-    every: int = 1,
-    logarithmic: bool = False,
     data: Data = None,
 ) -> Picture:
-    """Draw one line a name over its index.
-
-    Args:
-        every: how many steps lie between two values.
-        logarithmic: scale of the vertical axis.
-    """
+    """Draw one line a name over its index."""
     drawn, (ax,) = figure()
     for k, (name, values) in enumerate(curves.items()):
-        steps = np.arange(len(values)) * every
         gap = max(1, len(values) // 8)
-        ax.plot(steps, values, DASHES[k % 4], marker=MARKERS[k % 7], markevery=(k, gap), label=name)
-    ax.set(xlabel=x, ylabel=y, yscale="log" if logarithmic else "linear")
+        ax.plot(
+            np.arange(len(values)),
+            values,
+            DASHES[k % 4],
+            marker=MARKERS[k % 7],
+            markevery=(k, gap),
+            label=name,
+        )
+    ax.set(xlabel=x, ylabel=y)
     ax.legend()
     ends = "; ".join(f"{n} goes from {v[0]:.3g} to {v[-1]:.3g}" for n, v in curves.items())
     return picture(drawn, alt=f"Line chart of {y} by {x}: {ends}.", caption=caption, data=data)
@@ -138,7 +137,13 @@ def learning_curves(
 def confusion(
     matrix: np.ndarray, classes: Sequence[str], *, caption: str, data: Data = None
 ) -> Picture:
-    """Draw a confusion matrix: counts as text, the share of the true class as shade."""
+    """Draw a confusion matrix: counts as text, the share of the true class as shade.
+
+    Raises:
+        ValueError: the matrix is not one row and one column a class.
+    """
+    if matrix.shape != (len(classes), len(classes)):
+        raise ValueError(f"a matrix of shape {matrix.shape} does not fit {len(classes)} classes")
     share = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
     size = max(3.0, 0.62 * len(classes) + 1.4)
     drawn, (ax,) = figure(height=size, width=size + 1.2)
@@ -153,11 +158,13 @@ def confusion(
     ax.grid(False)
     wrong = matrix - np.diag(np.diag(matrix))
     true, predicted = np.unravel_index(wrong.argmax(), wrong.shape)
-    alt = (
-        f"Confusion matrix of {len(classes)} classes: {np.trace(matrix):,} of {matrix.sum():,} "
-        f"right. Most frequent error: {classes[true]} taken for {classes[predicted]}, "
-        f"{wrong.max():,} times."
-    )
+    right = f"{np.trace(matrix):,} of {matrix.sum():,} right"
+    alt = f"Confusion matrix of {len(classes)} classes: {right}."
+    if wrong.any():
+        alt += (
+            f" Most frequent error: {classes[true]} taken for {classes[predicted]}, "
+            f"{wrong.max():,} times."
+        )
     return picture(drawn, alt=alt, caption=caption, data=data)
 
 
@@ -184,7 +191,7 @@ def comparison(
         ]
         value, low, high = np.array([row[name] for row in table.values() if name in row]).T
         ax.errorbar(
-            value, place, xerr=[value - low, high - value], fmt=MARKERS[k % 7],
+            value, place, xerr=np.maximum([value - low, high - value], 0), fmt=MARKERS[k % 7],
             color=COLOURS[k % 7], capsize=3, label=name or None,
         )  # fmt: skip
     for k, (name, value) in enumerate((lines or {}).items()):
@@ -231,7 +238,9 @@ def bars(
     return picture(drawn, alt=f"Bar chart of {x}: {rows}.", caption=caption, data=data)
 
 
-def token_heat(tokens: Sequence[str], scores: Sequence[float], *, caption: str) -> Html:
+def token_heat(
+    tokens: Sequence[str], scores: Sequence[float], *, caption: str, data: Data = None
+) -> Html:
     """Show each token shaded by its score; the text is escaped.
 
     Positive scores are orange with a solid line below, negative ones blue with a dotted line.
@@ -255,8 +264,11 @@ def token_heat(tokens: Sequence[str], scores: Sequence[float], *, caption: str) 
     order = np.argsort(-np.abs(scores), kind="stable")[:3]
     strongest = ", ".join(f"{tokens[k]} {scores[k]:+.2f}" for k in order)
     body = " ".join(spans)
+    caption = f"{caption} Strongest: {strongest}."
+    if data is not None:
+        caption += f" {provenance(data).caption}"
     return Html(
         f'<figure class="tl-figure"><div class="tl-heat" style="line-height:2">{body}</div>'
-        f"<figcaption>{html.escape(f'{caption} Strongest: {strongest}.')}</figcaption></figure>",
-        f"[Tokens: {caption} Strongest: {strongest}.]",
+        f"<figcaption>{html.escape(caption)}</figcaption></figure>",
+        f"[Tokens: {caption}]",
     )

@@ -19,7 +19,6 @@ import os
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -27,31 +26,41 @@ from typing import Any
 
 import numpy as np
 
-from tutorial_lib import evaluation, runtime
+from tutorial_lib import __version__, evaluation, runtime
 from tutorial_lib.data.provenance import Provenance
 
-PACKAGES = ("tutorial-lib", "torch", "numpy", "scipy", "scikit-learn", "datasets", "accelerate")
+PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "datasets", "accelerate")
 
 _NUMBERS = {"type": "array", "items": {"type": "number"}, "minItems": 1}
+_SECONDS = {"type": "array", "items": {"type": "number", "minimum": 0}, "minItems": 1}
 _TEXT = {"type": "string", "minLength": 1}
+_COUNT = {"type": "integer", "minimum": 0}
 _FIELDS = {
-    "task": {"type": "string", "pattern": "^[a-z0-9][a-z0-9-]*$"},
+    "task": {"type": "string", "pattern": "^[a-z0-9-]+\\Z"},
     "model": _TEXT,
     "command": _TEXT,
     "protocol": _TEXT,
     "data": {
         "type": "object",
         "required": [field.name for field in dataclasses.fields(Provenance)],
-        "properties": {"sha256": {"type": "string", "pattern": "^[0-9a-f]{64}$"}},
+        "properties": {
+            "sha256": {"type": "string", "pattern": "^[0-9a-f]{64}\\Z"},
+            "rows": {"type": "object", "additionalProperties": _COUNT},
+            **{key: {"type": "string"} for key in ("name", "title", "partial", "stands_in_for")},
+        },
     },
     "classes": {"type": "array", "items": _TEXT},
     "hyperparameters": {"type": "object"},
-    "parameters": {"type": "integer", "minimum": 0},
+    "folds": {"type": "boolean"},
+    "parameters": {"type": "integer", "minimum": 1},
     "seeds": {"type": "array", "items": {"type": "integer"}, "minItems": 1, "uniqueItems": True},
     "metrics": {"type": "object", "minProperties": 1, "additionalProperties": _NUMBERS},
-    "confusion": {"type": "array"},
-    "wall_seconds": _NUMBERS,
-    "cpu_seconds": _NUMBERS,
+    "confusion": {
+        "type": "array",
+        "items": {"type": "array", "items": {"type": "array", "items": _COUNT}},
+    },
+    "wall_seconds": _SECONDS,
+    "cpu_seconds": _SECONDS,
     "peak_memory_mb": {"type": "number", "exclusiveMinimum": 0},
     "environment": {"type": "object", "required": ["device", "device_name", "precision"]},
     "versions": {"type": "object", "required": ["python", "torch"]},
@@ -74,6 +83,7 @@ class Run:
         model: name for people.
         command: the command that repeats the run.
         protocol: how it was scored, such as "official test set" or "ten-fold".
+        folds: whether each entry was scored on texts of its own (folds), or all on the same.
         data: `Provenance` as a dictionary: rows, hash, partial or not.
         classes: class names in the order of `confusion`; empty where there are no classes.
         hyperparameters: every setting that was chosen.
@@ -82,16 +92,18 @@ class Run:
         metrics: metric name to one value a seed.
         confusion: one confusion matrix a seed, true class in rows; empty without classes.
         wall_seconds, cpu_seconds: cost of each seed, all of it (features, training, scoring).
-        peak_memory_mb: largest memory of the process (of the GPU, where one was used).
+        peak_memory_mb: largest memory of the process (of the GPU, where one was used), so give
+            each run a process of its own.
         environment: `runtime.environment()`.
         versions: Python and packages.
-        commit: of the code; ends in "+changes" when the working tree had changes.
+        commit: of the code when the run began; ends in "+changes" where files had changed.
     """
 
     task: str
     model: str
     command: str
     protocol: str
+    folds: bool
     data: dict[str, Any]
     classes: list[str]
     hyperparameters: dict[str, Any]
@@ -118,16 +130,12 @@ class Run:
     def interval(self, metric: evaluation.Metric = evaluation.accuracy) -> evaluation.Interval:
         """Return a metric of all seeds' decisions pooled, with its 95 % bootstrap interval.
 
-        Seeds that share one test set do not make it larger, so the counts are averaged over
-        them; folds, which do not share texts, are added up.
+        Folds, which do not share texts, are added up. Seeds that share one test set do not
+        make it larger, so their counts are averaged.
         """
-        cells = np.array(self.confusion).sum(0)
-        if "fold" not in self.protocol:
-            cells = np.rint(cells / len(self.seeds)).astype(int)
-        truth, predicted = (
-            np.repeat(axis.ravel(), cells.ravel()) for axis in np.indices(cells.shape)
-        )
-        return evaluation.bootstrap(truth, predicted, len(self.classes), metric=metric)
+        cells = np.array(self.confusion, float)
+        cells = cells.sum(0) if self.folds else cells.mean(0)
+        return evaluation.bootstrap_cells(cells, metric=metric)
 
 
 class Measured:
@@ -148,6 +156,9 @@ class Recorder:
 
     Args: those fields of `Run` that are known beforehand; `data` is a `Provenance`, and
         `precision` is for models that do not train in `runtime.precision()`.
+
+    Raises:
+        ValueError: a fact that does not fit the schema; better now than after the run.
     """
 
     def __init__(
@@ -160,6 +171,7 @@ class Recorder:
         data: Provenance,
         classes: Sequence[str] = (),
         hyperparameters: dict[str, Any],
+        folds: bool = False,
         precision: str | None = None,
     ) -> None:
         self.environment = runtime.environment()
@@ -170,10 +182,15 @@ class Recorder:
             "model": model,
             "command": command,
             "protocol": protocol,
+            "folds": folds,
             "data": dataclasses.asdict(data),
             "classes": list(classes),
             "hyperparameters": hyperparameters,
+            "environment": self.environment,
+            "versions": _versions(),
+            "commit": _commit(),
         }
+        _validate(self.facts, {**SCHEMA, "required": list(self.facts)}, task)
         self.parameters = 0
         self.seeds: list[int] = []
         self.wall: list[float] = []
@@ -196,21 +213,18 @@ class Recorder:
         Raises:
             ValueError: nothing was measured, or the seeds report different metrics.
         """
-        names = {tuple(m.metrics) for m in self.measured}
-        if len(names) != 1:
-            raise ValueError(f"every seed must report the same metrics; got {sorted(names)}")
+        names = self.measured[0].metrics if self.measured else []
+        if not names or any(set(m.metrics) != set(names) for m in self.measured):
+            raise ValueError("every seed must report the same metrics, at least one")
         return Run(
             **self.facts,
             parameters=self.parameters,
             seeds=self.seeds,
-            metrics={name: [m.metrics[name] for m in self.measured] for name in names.pop()},
+            metrics={name: [m.metrics[name] for m in self.measured] for name in names},
             confusion=[m.confusion for m in self.measured if m.confusion is not None],
             wall_seconds=self.wall,
             cpu_seconds=self.cpu,
             peak_memory_mb=runtime.peak_memory_mb(),
-            environment=self.environment,
-            versions=_versions(),
-            commit=_commit(),
         )
 
     def write(self, folder: str | os.PathLike) -> Path:
@@ -228,14 +242,12 @@ def write(run: Run, folder: str | os.PathLike) -> Path:
     check(record, run.task)
     path = Path(folder) / f"{run.task}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".part", delete=False) as part:
-        try:
-            json.dump(record, part, indent=1, ensure_ascii=False)
-            part.close()
-            os.replace(part.name, path)
-        except BaseException:
-            os.unlink(part.name)
-            raise
+    part = path.with_suffix(f".{os.getpid()}.part")
+    try:
+        part.write_text(json.dumps(record, indent=1, ensure_ascii=False), encoding="utf-8")
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
     return path
 
 
@@ -265,77 +277,40 @@ def read_all(folder: str | os.PathLike) -> list[Run]:
 
 
 def check(record: Any, name: str) -> None:
-    """Raise ValueError unless the record fits the schema and its lists agree with its seeds."""
+    """Raise ValueError unless the record fits the schema and its lists agree with each other."""
+    _validate(record, SCHEMA, name)
+    seeds, classes = len(record["seeds"]), len(record["classes"])
+    lists = {"wall_seconds": record["wall_seconds"], "cpu_seconds": record["cpu_seconds"]}
+    lists |= {f"metrics.{key}": value for key, value in record["metrics"].items()}
+    lists |= {"confusion": record["confusion"]} if classes else {}
+    for field, values in lists.items():
+        if len(values) != seeds:
+            raise ValueError(f"{name}: {field} has {len(values)} entries, not one a seed")
+    for k, rows in enumerate(record["confusion"]):
+        if [len(row) for row in rows] != [classes] * classes or not any(map(any, rows)):
+            raise ValueError(
+                f"{name}: confusion {k} is not a table of {classes} x {classes} counts"
+            )
+        accuracy = record["metrics"].get("accuracy", [None] * seeds)[k]
+        if accuracy is not None and abs(evaluation.accuracy(np.array(rows)) - accuracy) > 1e-9:
+            raise ValueError(f"{name}: accuracy {accuracy} is not that of confusion {k}")
+
+
+def _validate(record: Any, schema: dict[str, Any], name: str) -> None:
     import jsonschema
 
     try:
-        jsonschema.validate(record, SCHEMA)
+        json.dumps(record, allow_nan=False)
+        jsonschema.validate(record, schema)
     except jsonschema.ValidationError as error:
         raise ValueError(f"{name}: {error.json_path}: {error.message}") from error
-    lists = {"wall_seconds": record["wall_seconds"], "cpu_seconds": record["cpu_seconds"]}
-    lists.update({f"metrics.{key}": value for key, value in record["metrics"].items()})
-    if record["classes"]:
-        lists["confusion"] = record["confusion"]
-    for field, values in lists.items():
-        if len(values) != len(record["seeds"]):
-            raise ValueError(f"{name}: {field} has {len(values)} entries, not one a seed")
-        if field != "confusion" and not np.isfinite(values).all():
-            raise ValueError(f"{name}: {field} holds a number that is not finite: {values}")
-
-
-def table(runs: Sequence[Run], metric: str = "accuracy") -> str:
-    """Return the runs that report a metric as a Markdown table, the best first.
-
-    The number is the mean over seeds or folds, then their standard deviation; the interval is
-    the 95 % bootstrap over the test texts.
-    """
-    lines = [
-        f"| model | data | scored on | {metric} | 95 % interval | parameters | seconds | MB |",
-        "|---|---|---|--:|--:|--:|--:|--:|",
-    ]
-    for run in sorted((r for r in runs if metric in r.metrics), key=lambda r: -r.mean(metric)):
-        value = f"{100 * run.mean(metric):.1f} ± {100 * run.spread(metric):.1f} ({len(run.seeds)})"
-        interval = "—"
-        if metric == "accuracy" and run.classes:
-            _, low, high = run.interval()
-            interval = f"{100 * low:.1f} – {100 * high:.1f}"
-        partial = " (partial)" if run.data["partial"] else ""
-        lines.append(
-            f"| {run.model} | {run.data['name']}{partial} | {run.protocol} | {value} | {interval} "
-            f"| {run.parameters:,} | {statistics.fmean(run.wall_seconds):.1f} "
-            f"| {run.peak_memory_mb:,.0f} |"
-        )
-    return "\n".join(lines)
-
-
-def details(run: Run) -> str:
-    """Return everything else about a run as Markdown: every metric, settings, data, machine."""
-    lines = ["| metric | mean | standard deviation | lowest | highest |", "|---|--:|--:|--:|--:|"]
-    for name, values in run.metrics.items():
-        row = (run.mean(name), run.spread(name), min(values), max(values))
-        lines.append(f"| {name} | " + " | ".join(f"{number:.4f}" for number in row) + " |")
-    settings = ", ".join(f"{name} = {value}" for name, value in run.hyperparameters.items())
-    rows = ", ".join(f"{name} {count:,}" for name, count in run.data["rows"].items())
-    partial = f" Partial: {run.data['partial']}." if run.data["partial"] else ""
-    machine = run.environment
-    return "\n".join(
-        [
-            *lines,
-            "",
-            f"- Repeat it: `{run.command}` at commit `{run.commit}`",
-            f"- Data: {run.data['title']}; rows: {rows}.{partial}",
-            f"- Settings: {settings}",
-            f"- Seeds or folds: {', '.join(map(str, run.seeds))}",
-            f"- Machine: {machine['device']} ({machine['device_name']}), "
-            f"precision {machine['precision']}; Python {run.versions['python']}, "
-            f"torch {run.versions['torch']}",
-        ]
-    )
+    except (TypeError, ValueError) as error:  # not JSON: NaN, infinity, a NumPy number, a path
+        raise ValueError(f"{name}: {error}") from error
 
 
 def _versions() -> dict[str, str]:
     versions = {name: importlib.metadata.version(name) for name in PACKAGES}
-    return {"python": sys.version.split()[0], **versions}
+    return {"python": sys.version.split()[0], "tutorial-lib": __version__, **versions}
 
 
 def _commit() -> str:
@@ -348,6 +323,7 @@ def _commit() -> str:
         ).stdout.strip()
 
     try:
+        git("ls-files", "--error-unmatch", __file__)  # the checkout must be ours
         changes = git("status", "--porcelain", "--", "..", ":!../book/results")
         return git("rev-parse", "HEAD") + ("+changes" if changes else "")
     except (OSError, subprocess.CalledProcessError):

@@ -109,7 +109,8 @@ def cross_entropy(
 
     Raises:
         TypeError: indices that are not int64, or distributions that are not floating point.
-        ValueError: an empty batch, a label outside 0 … C - 1, or a shape that does not fit.
+        ValueError: an empty batch, a label outside 0 … C - 1, a row that is no distribution, or
+            a shape that does not fit.
 
     Equation: eq-likelihood, eq-cross-entropy
     """
@@ -165,7 +166,7 @@ def binary_cross_entropy(
         )
     if len(logit) == 0:
         raise ValueError("the batch is empty: a mean over no examples has no value")
-    if target.min() < 0 or target.max() > 1:
+    if not ((target >= 0) & (target <= 1)).all():
         raise ValueError("a binary target is a probability: a number between 0 and 1")
     two = torch.stack([torch.zeros_like(logit), logit], -1)  # [N, 2]
     return (logsumexp(two) - target * logit).mean()
@@ -253,6 +254,8 @@ def _distribution(logits: Tensor, targets: Tensor, epsilon: float) -> Tensor:
         raise TypeError(f"a target distribution is floating point; got {targets.dtype}")
     elif targets.shape != logits.shape:
         raise ValueError(f"logits are {list(logits.shape)}, targets {list(targets.shape)}")
+    elif not ((targets >= 0).all() and ((targets.sum(-1) - 1).abs() < 0.01).all()):
+        raise ValueError("each row of a target distribution is non-negative and sums to 1")
     return smooth(targets, epsilon)
 
 

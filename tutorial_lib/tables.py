@@ -1,0 +1,56 @@
+"""Recorded runs as Markdown: the only source of the tables in the book."""
+
+import statistics
+from collections.abc import Sequence
+
+from tutorial_lib.results import Run
+
+
+def table(runs: Sequence[Run], metric: str = "accuracy") -> str:
+    """Return the runs that report a metric as a Markdown table, the best first.
+
+    The number is the mean over seeds or folds, then their standard deviation; the interval is
+    the 95 % bootstrap over the test texts.
+    """
+    lines = [
+        f"| model | data | scored on | {metric} | 95 % interval | parameters | seconds | MB |",
+        "|---|---|---|--:|--:|--:|--:|--:|",
+    ]
+    for run in sorted((r for r in runs if metric in r.metrics), key=lambda r: -r.mean(metric)):
+        value = f"{100 * run.mean(metric):.1f} ± {100 * run.spread(metric):.1f} ({len(run.seeds)})"
+        interval = "—"
+        if metric == "accuracy" and run.classes:
+            _, low, high = run.interval()
+            interval = f"{100 * low:.1f} – {100 * high:.1f}"
+        partial = " (partial)" if run.data["partial"] else ""
+        lines.append(
+            f"| {run.model} | {run.data['name']}{partial} | {run.protocol} | {value} | {interval} "
+            f"| {run.parameters:,} | {statistics.fmean(run.wall_seconds):.1f} "
+            f"| {run.peak_memory_mb:,.0f} |"
+        )
+    return "\n".join(lines)
+
+
+def details(run: Run) -> str:
+    """Return everything else about a run as Markdown: every metric, settings, data, machine."""
+    lines = ["| metric | mean | standard deviation | lowest | highest |", "|---|--:|--:|--:|--:|"]
+    for name, values in run.metrics.items():
+        row = (run.mean(name), run.spread(name), min(values), max(values))
+        lines.append(f"| {name} | " + " | ".join(f"{number:.4f}" for number in row) + " |")
+    settings = ", ".join(f"{name} = {value}" for name, value in run.hyperparameters.items())
+    rows = ", ".join(f"{name} {count:,}" for name, count in run.data["rows"].items())
+    partial = f" Partial: {run.data['partial']}." if run.data["partial"] else ""
+    machine = run.environment
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"- Repeat it: `{run.command}` at commit `{run.commit}`",
+            f"- Data: {run.data['title']}; rows: {rows}.{partial}",
+            f"- Settings: {settings}",
+            f"- Seeds or folds: {', '.join(map(str, run.seeds))}",
+            f"- Machine: {machine['device']} ({machine['device_name']}), "
+            f"precision {machine['precision']}; Python {run.versions['python']}, "
+            f"torch {run.versions['torch']}",
+        ]
+    )
