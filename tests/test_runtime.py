@@ -49,6 +49,16 @@ def test_bf16_only_on_processors_that_multiply_in_it(monkeypatch, flag, expected
     runtime._cpu_multiplies_bf16.cache_clear()
 
 
+@pytest.mark.parametrize(("flags", "expected"), [("avx2 amx_bf16", "bf16"), ("avx2", "no")])
+def test_without_torchs_probes_the_kernels_list_decides(monkeypatch, flags, expected):
+    monkeypatch.delattr(torch.cpu, "_is_amx_tile_supported", raising=False)
+    monkeypatch.delattr(torch.cpu, "_is_avx512_bf16_supported", raising=False)
+    monkeypatch.setattr(runtime, "_cpuinfo", lambda key: [f"{key} : fpu {flags}"])
+    runtime._cpu_multiplies_bf16.cache_clear()
+    assert runtime.precision(torch.device("cpu")) == expected
+    runtime._cpu_multiplies_bf16.cache_clear()
+
+
 def test_the_processor_probe_agrees_with_the_kernel():
     try:
         flags = Path("/proc/cpuinfo").read_text(encoding="utf-8").split()

@@ -74,6 +74,13 @@ def test_extreme_logits_stay_finite_in_every_precision(dtype):
     )
 
 
+def test_seventy_thousand_classes_do_not_overflow_half_precision():
+    z = torch.zeros(1, 70_000, dtype=torch.float16)
+    torch.testing.assert_close(sm.softmax(z), torch.softmax(z, -1))
+    assert sm.softmax(z).float().sum().item() == pytest.approx(1, abs=0.01)
+    assert sm.logsumexp(z).item() == pytest.approx(math.log(70_000), abs=0.01)
+
+
 def test_an_impossible_class_has_probability_zero_and_no_nan():
     z = torch.tensor([[0.0, -math.inf, 0.0]], requires_grad=True)
     torch.testing.assert_close(sm.softmax(z), torch.tensor([[0.5, 0.0, 0.5]]))

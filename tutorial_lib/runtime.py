@@ -67,9 +67,12 @@ def precision(on: torch.device | None = None) -> str:
 
 @functools.cache
 def _cpu_multiplies_bf16() -> bool:
-    # torch 2.4 … 2.13 expose these two probes of the processor; both are absent on Arm.
-    probes = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
-    return any(getattr(torch.cpu, probe, lambda: False)() for probe in probes)
+    # Newer releases of torch can ask the processor; for older ones Linux lists its features.
+    names = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+    probes = [getattr(torch.cpu, name) for name in names if hasattr(torch.cpu, name)]
+    if probes:
+        return any(probe() for probe in probes)
+    return any(bool({"amx_bf16", "avx512_bf16"} & set(line.split())) for line in _cpuinfo("flags"))
 
 
 def seed_everything(seed: int) -> None:
@@ -141,11 +144,16 @@ def peak_memory_mb() -> float:
 
 
 def _processor() -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as info:
-            lines = [line for line in info if line.startswith("model name")]
-    except OSError:  # not Linux
-        lines = []
+    lines = _cpuinfo("model name")
     return (
         lines[0].split(":", 1)[1].strip() if lines else platform.processor() or platform.machine()
     )
+
+
+def _cpuinfo(key: str) -> list[str]:
+    """Return the lines that begin with a key of Linux's description of the processor."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as info:
+            return [line for line in info if line.startswith(key)]
+    except OSError:  # not Linux
+        return []

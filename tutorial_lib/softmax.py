@@ -26,7 +26,7 @@ def logsumexp(logits: Float[Tensor, "*batch C"]) -> Float[Tensor, "*batch"]:
     Equation: eq-logsumexp
     """
     rest, top = _take_out_top(logits)
-    return rest.exp().sum(-1).log() + top.squeeze(-1)
+    return (rest.exp().sum(-1).log() + top.squeeze(-1)).to(logits.dtype)
 
 
 def log_softmax(logits: Float[Tensor, "*batch C"]) -> Float[Tensor, "*batch C"]:
@@ -38,7 +38,7 @@ def log_softmax(logits: Float[Tensor, "*batch C"]) -> Float[Tensor, "*batch C"]:
     Equation: eq-log-softmax
     """
     rest, _ = _take_out_top(logits)
-    return rest - rest.exp().sum(-1, keepdim=True).log()
+    return (rest - rest.exp().sum(-1, keepdim=True).log()).to(logits.dtype)
 
 
 def softmax(
@@ -59,7 +59,7 @@ def softmax(
     rest, _ = _take_out_top(logits)
     weights = (rest / temperature).exp()
     total = weights.sum(-1, keepdim=True)  # 0 only where no class is possible
-    return weights / torch.where(total == 0, torch.ones_like(total), total)
+    return (weights / torch.where(total == 0, torch.ones_like(total), total)).to(logits.dtype)
 
 
 def entropy(probs: Float[Tensor, "*batch C"]) -> Float[Tensor, "*batch"]:
@@ -230,7 +230,11 @@ def gradient_descent(
 
 
 def _take_out_top(logits: Tensor) -> tuple[Tensor, Tensor]:
-    """Return (logits - top, top) with top the largest of each row, or 0 where that is infinite."""
+    """Return (logits - top, top), top being the largest of each row, or 0 where that is infinite.
+
+    Both are at least float32: in float16 the sum over many classes would overflow.
+    """
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     top = logits.amax(-1, keepdim=True)  # [*batch, 1]
     top = torch.where(top.isinf(), torch.zeros_like(top), top)
     return logits - top, top
