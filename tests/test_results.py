@@ -177,6 +177,13 @@ def test_the_table_puts_the_best_first_and_marks_partial_data():
     assert rows[1].startswith("| Low | half (partial) | official test set | 60.0 ± 0.0 (3) |")
 
 
+def test_side_by_side_has_a_column_a_model():
+    rows = tables.side_by_side([finished().run(), finished((50,), model="Other").run()], "recall")
+    head, _, *body = rows.splitlines()
+    assert head == "| recall | Toy | Other |"
+    assert body[0] == "| [no] | 80.0 ± 10.0 | 50.0 ± 0.0 |" and len(body) == 2
+
+
 def test_the_details_name_every_metric_the_settings_and_the_command():
     text = tables.details(finished().run())
     assert "| accuracy | 0.8000 | 0.1000 | 0.7000 | 0.9000 |" in text

@@ -54,3 +54,19 @@ def details(run: Run) -> str:
             f"torch {run.versions['torch']}",
         ]
     )
+
+
+def side_by_side(runs: Sequence[Run], prefix: str) -> str:
+    """Return the metrics whose names begin with `prefix`, one row each, one column a model."""
+    names = [name.removeprefix(prefix) for name in runs[0].metrics if name.startswith(prefix)]
+    lines = [
+        f"| {prefix.strip(' :')} | " + " | ".join(run.model for run in runs) + " |",
+        "|---|" + "--:|" * len(runs),
+    ]
+    for name in names:
+        cells = [
+            f"{100 * run.mean(prefix + name):.1f} ± {100 * run.spread(prefix + name):.1f}"
+            for run in runs
+        ]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
