@@ -37,37 +37,30 @@ def _title(root: Path, page: str) -> str:
     return next(line[2:].strip() for line in cells[0]["source"] if line.startswith("# "))
 
 
+PHENOMENA = "accuracy on true labels: "
+
+
 def results_page(root: Path = ROOT) -> str:
     """Return a table of the recorded runs of each data set, and the details of every run."""
     by_data: dict[str, list[results.Run]] = {}
     for run in results.read_all(root / "book" / "results"):
-        by_data.setdefault(run.data["name"], []).append(run)
+        by_data.setdefault(run.data["title"], []).append(run)
     parts = []
-    for name, runs in sorted(by_data.items()):
+    for title, runs in sorted(by_data.items()):
         # full-width: into the margin, since the table has many columns
-        parts.append(f"## {name}\n\n:::{{div}} full-width\n\n{tables.table(runs)}\n\n:::")
-        parts += _by_phenomenon(runs)
-        for run in runs:
-            title = f"{run.model}, {run.task}: every metric, settings, command"
+        parts.append(f"## {title}\n\n:::{{div}} full-width\n\n{tables.table(runs)}\n\n:::")
+        if "ceiling" in runs[0].metrics:
             parts.append(
-                f"<details><summary>{title}</summary>\n\n{tables.details(run)}\n\n</details>"
+                f"By phenomenon, scored on the labels before the noise: 100 is possible here, and "
+                f"{100 * runs[0].mean('ceiling'):.1f} in the table above.\n\n"
+                f"{tables.side_by_side(runs, PHENOMENA)}"
+            )
+        for run in runs:
+            words = f"{run.model} ({run.task}): every metric, settings, command"
+            parts.append(
+                f"<details><summary>{words}</summary>\n\n{tables.details(run)}\n\n</details>"
             )
     return "\n\n".join(parts)
-
-
-def _by_phenomenon(runs: list[results.Run]) -> list[str]:
-    """Return a table for each language of the embedded reviews, beside what is possible."""
-    prefix, parts = "accuracy on true labels: ", []
-    for language in sorted({run.task.rsplit("-", 1)[1] for run in runs}):
-        same = [run for run in runs if run.task.endswith(f"-{language}")]
-        if same[0].data["name"] == "reviews":
-            best = 100 * same[0].mean("ceiling")
-            parts.append(
-                f"By phenomenon ({language}). These are scored on the labels before the noise, so "
-                f"100 is possible here, and {best:.1f} in the table above.\n\n"
-                f"{tables.side_by_side(same, prefix)}"
-            )
-    return parts
 
 
 def api_page(root: Path = ROOT) -> str:
