@@ -18,6 +18,9 @@ def ragged(count=700, longest=60, seed=0):
     return [[row, *numbers.integers(1, 99, n - 1).tolist()] for row, n in enumerate(lengths)]
 
 
+HUGE = np.array([3, 2**63], np.uint64)
+
+
 def orders(data):
     return [batch["rows"].tolist() for batch in data]
 
@@ -105,6 +108,15 @@ def test_lengths_mix_within_pools_only_and_not_where_two_meet(seed):
     assert sum(len({len(sequences[row]) for row in rows}) == 2 for rows in orders(data)) <= 4
 
 
+def test_pools_stay_small_however_many_rows_there_are():
+    """Of P sorted draws from a range R, neighbours lie R / (P + 1) apart: P is 50 batches."""
+    lengths = np.random.default_rng(0).integers(300, 401, 4000)
+    sequences = [np.ones(n, np.int64) for n in lengths]
+    pairs = [lengths[rows] for rows in orders(batches(sequences, token_budget=800))]
+    apart = np.mean([np.ptp(pair) for pair in pairs])  # two rows fill each batch
+    assert apart == pytest.approx(100 / (50 * 800 / 350 + 1), rel=0.25)
+
+
 @pytest.mark.parametrize("kind", [list, np.array, torch.tensor, lambda ids: np.array(ids, "int32")])
 def test_lists_arrays_and_tensors_are_alike(kind):
     sequences = ragged(40)
@@ -152,6 +164,8 @@ def test_memory_does_not_grow_with_epochs():
         ([[1], [[2, 3]]], None, "sequence 1 has 2 axes"),
         ([[1], [3, -2]], None, "sequence 1 holds a negative token id, -2"),
         ([[1], [2]], [0], "2 sequences need 2 labels; got shape (1,)"),
+        ([[1], HUGE], None, "sequence 1 holds a token id beyond int64, 9223372036854775808"),
+        ([[1], [2]], HUGE, "label 9223372036854775808 of row 1 is beyond int64"),
         ([[1], [2]], [0, -1], "label -1 of row 1 is negative"),
         ([[1], [2]], [0.0, 1.0], "labels hold float64"),
         ([[1], [2]], [[0, 1], [1, 0]], "2 sequences need 2 labels; got shape (2, 2)"),

@@ -173,7 +173,8 @@ def test_a_checkpoint_is_plain_safetensors_and_json(tmp_path):
             {"model": Net().double(), "data": [x.double() for x in DATA]},
             ["weight first.bias was float32 [4], is float64 [4]", "more weights"],
         ),
-        ({"data": DATA[:3]}, ["epoch 2 had 4 steps", "now has 3: the data changed"]),
+        ({"data": DATA[:3]}, ["batches was 4, is 3"]),
+        ({"data": [DATA[0] + 1, *DATA[1:]]}, ["first batch's hash was"]),
     ],
 )
 def test_what_does_not_fit_is_listed_and_nothing_is_lost(tmp_path, more, messages):
@@ -211,6 +212,77 @@ def test_a_foreign_file_is_named(tmp_path):
     save_file(net().first.state_dict(), tmp_path / FILE)
     with pytest.raises(CheckpointError, match="was not written by this training loop"):
         run(tmp_path)
+
+
+@pytest.mark.parametrize("data", [DATA * 5, DATA[::-1], [x[:, None] for x in DATA]])
+@pytest.mark.parametrize("at", [5, 0], ids=["at an epoch's end", "finished"])
+def test_other_data_do_not_go_on_or_pass_for_finished(tmp_path, data, at):
+    if at:
+        stop(tmp_path, at)
+    else:
+        run(tmp_path)
+    model, (loss, calls) = net(), stopping(0)
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    with pytest.raises(CheckpointError, match="batch.* was"):
+        run(tmp_path, model, loss, data=data)
+    assert not calls and all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+
+
+def test_a_later_epoch_of_another_length_is_named(tmp_path):
+    class Growing(list):
+        more = 0
+
+        def set_epoch(self, epoch):
+            self[4:] = DATA[: self.more * epoch]
+
+    data = Growing(DATA)
+    stop(tmp_path, 7, data=data, every=1)
+    data.more = 2
+    with pytest.raises(CheckpointError, match="epoch 2 had 4 steps .* now has 6"):
+        run(tmp_path, data=data)
+
+
+def test_validation_belongs_to_the_run(tmp_path):
+    run(tmp_path)
+    config = TrainConfig(**CONFIG)
+    with pytest.raises(CheckpointError, match="validated was True, is False"):
+        train(net(), reconstruct, DATA, config=config, checkpoints=tmp_path, progress=False)
+
+
+def test_a_folder_that_cannot_be_written_shows_before_the_first_step(tmp_path):
+    (tmp_path / "taken").write_text("a file")
+    loss, calls = stopping(0)
+    with pytest.raises(OSError, match="cannot write checkpoints to this folder: ") as caught:
+        run(tmp_path / "taken", loss=loss)
+    assert caught.value.filename == str(tmp_path / "taken") and not calls
+
+
+def test_a_failed_first_write_claims_no_earlier_checkpoint(tmp_path, monkeypatch):
+    def fail(*_):
+        raise OSError(errno.ENOSPC, "No space left")
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(OSError, match="and there is no earlier one: No space left"):
+        run(tmp_path)
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_file_is_on_the_disk_before_it_takes_the_old_ones_name(tmp_path, monkeypatch):
+    synced, moved = [], []
+    fsync, replace = os.fsync, os.replace
+
+    def syncing(handle):
+        synced.append(os.fstat(handle).st_ino)
+        fsync(handle)
+
+    def replacing(source, target):
+        moved.append(os.stat(source).st_ino in synced[-1:])
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", syncing)
+    monkeypatch.setattr(os, "replace", replacing)
+    run(tmp_path)
+    assert moved == [True] * 3
 
 
 def test_a_full_disk_keeps_the_last_checkpoint(tmp_path):

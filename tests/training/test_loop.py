@@ -1,6 +1,9 @@
 """The loop against optima known in closed form, scripted metrics and planted faults."""
 
+import contextlib
+import copy
 import os
+import random
 import re
 import signal
 import threading
@@ -10,7 +13,7 @@ import pytest
 import torch
 from torch import nn
 
-from tutorial_lib.training import TrainConfig, TrainingDiverged, factor, train
+from tutorial_lib.training import TrainConfig, TrainingDiverged, factor, randomness, train
 from tutorial_lib.training.checkpoint import FILE
 
 PLAIN = {"precision": "no", "clip": None, "weight_decay": 0.0}
@@ -171,6 +174,41 @@ def test_groups_keep_their_own_rates():
     assert not torch.equal(model[1].weight, before["1.weight"])
 
 
+def test_groups_are_not_changed_and_take_each_runs_rate():
+    model = nn.ModuleList([nn.Linear(3, 1), nn.Linear(3, 1)])
+    groups = [{"params": [*model[0].parameters()]}, {"params": model[1].bias, "lr": 0.5}]
+    before = [dict(group) for group in groups]
+    for lr in (0.1, 0.001):
+        history = run(
+            model,
+            [regression()],
+            lambda m, b: squared(m[0], b) + squared(m[1], b),
+            groups,
+            epochs=2,
+            lr=lr,
+        )
+        assert history.lr == [lr, lr]
+    assert groups == before
+
+
+def test_an_optimizer_gets_its_rate_back_and_a_new_one_counts():
+    model = linear()
+    optimizer = sgd(model, 0.1)
+    assert run(model, [regression()], optimizer=optimizer, epochs=2, schedule="linear").lr[1] < 0.1
+    assert optimizer.param_groups[0]["lr"] == 0.1
+    optimizer.param_groups[0]["lr"] = 0.01
+    assert run(model, [regression()], optimizer=optimizer, epochs=1).lr == [0.01]
+
+
+def test_complex_weights_can_be_trained():
+    """No fused kernel has them. |w - z|² has its least value where w is z."""
+    model = nn.Module()
+    model.weight = nn.Parameter(torch.zeros(1, dtype=torch.complex64))
+    z = torch.tensor([[0.5 - 0.25j]])
+    run(model, [z], lambda m, b: (m.weight - b[0]).abs().square().sum(), epochs=300, lr=0.02)
+    torch.testing.assert_close(model.weight.detach(), z[0], atol=1e-2, rtol=0)
+
+
 def test_frozen_weights_stay():
     model = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 1))
     model[0].requires_grad_(False)
@@ -260,6 +298,43 @@ def test_same_seed_same_weights_whatever_validation_draws():
     assert with_validation == losses
     other, _ = dropout_run(seed=1)
     assert other != losses
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_random_numbers_go_on_as_if_there_had_been_no_training(fails, tmp_path):
+    def states():  # not Python's: the checks of annotations in tests draw from it
+        return str(np.random.get_state()), torch.get_rng_state().tolist()
+
+    def loss(model, batch):
+        torch.rand(1), np.random.rand()
+        return squared(model, batch) * (torch.nan if fails else 1.0)
+
+    models = []
+    for folder in (tmp_path, tmp_path):  # the second goes on from the first
+        models.append(nn.Linear(3, 1))
+        model = copy.deepcopy(models[-1])
+        before = states()
+        with pytest.raises(TrainingDiverged) if fails else contextlib.nullcontext():
+            run(model, [regression()], loss, folder=folder, epochs=1)
+        assert states() == before
+    assert not torch.equal(models[0].weight, models[1].weight)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_devices_random_numbers_are_kept_too():
+    before = torch.cuda.get_rng_state()
+    with randomness.kept(torch.device("cuda")):
+        randomness.seed(torch.device("cuda"), 0, 1)
+        torch.rand(3, device="cuda")
+    assert torch.equal(torch.cuda.get_rng_state(), before)
+
+
+def test_pythons_random_numbers_are_kept_too():
+    before = random.getstate()
+    with randomness.kept(torch.device("cpu")):
+        randomness.seed(torch.device("cpu"), 0, 1)
+        assert random.getstate() != before
+    assert random.getstate() == before
 
 
 def test_every_epoch_shuffles_and_drops_anew():
@@ -566,8 +641,46 @@ def test_config_refuses(field, value):
         ([regression()], lambda m, b: m(b[0]), {}, TypeError, r"no axes; got shape \(64, 1\)"),
         ([regression()], lambda m, b: 1.0, {}, TypeError, "got float"),
         ([regression()], lambda m, b: b[0].sum(), {}, ValueError, "no parameter that can be"),
+        ([regression()], squared, {"optimizer": sgd(linear())}, ValueError, "no parameter of this"),
+        (
+            [regression()], squared, {"optimizer": [{"params": iter(())}]}, ValueError,
+            "group 0 of the optimizer holds no parameters",
+        ),
+        (
+            [regression()], squared, {"validate": lambda m: None}, TypeError,
+            "validate must return a dict of numbers; got NoneType",
+        ),
+        (
+            [regression()], squared, {"validate": lambda m: 0.5}, TypeError,
+            "validate must return a dict of numbers; got float",
+        ),
+        (
+            [regression(), (torch.tensor(1.0), torch.ones(3))], squared, {}, ValueError,
+            "rows of a batch of epoch 1, step 2: it must be a tensor, or",
+        ),
+        ([["text"]], squared, {}, ValueError, "rows of a batch of epoch 1, step 1: it must be"),
+        (
+            [regression(), regression(0)], squared, {}, ValueError,
+            "a batch of epoch 1, step 2 has no rows",
+        ),
     ],
 )  # fmt: skip
 def test_arguments_are_refused(data, loss, more, error, message):
     with pytest.raises(error, match=message):
         run(linear(), data, loss, **more)
+
+
+@pytest.mark.parametrize(
+    "metrics",
+    [[{"loss": 1.0}, {"loss": 1.0, "f1": 0.5}], [{"loss": 1.0, "f1": 0.5}, {"loss": 1.0}]],
+)
+def test_metrics_must_not_come_or_go(metrics):
+    """They would no longer line up with the epochs."""
+    script = iter(metrics)
+    with pytest.raises(ValueError, match="must give the same metrics each epoch; it gave loss"):
+        run(linear(), [regression()], validate=lambda m: next(script), epochs=2)
+
+
+def test_a_model_without_trainable_weights_is_refused():
+    with pytest.raises(ValueError, match="the model has no parameter that can be trained"):
+        run(linear().requires_grad_(False), [regression()])

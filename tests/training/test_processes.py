@@ -67,6 +67,19 @@ def diverging():
     return "no error"
 
 
+def draws():
+    """What each step draws, as dropout would."""
+    drawn = []
+
+    def loss(model, x):
+        drawn.append(torch.rand(1).item())
+        return model(x).mean()
+
+    config = TrainConfig(epochs=1, precision="no")
+    train(nn.Linear(1, 1), loss, [torch.ones(4, 1)] * 3, config=config, progress=False)
+    return drawn
+
+
 def prepared_rows():
     """The rows that this process sees of batches that accelerate has prepared."""
     from accelerate import Accelerator
@@ -82,6 +95,7 @@ def worker(folder):
         "curve": curve(seed=rank, folder=folder),
         "again": curve(seed=rank + 5, folder=folder)["weights"],
         "diverging": diverging(),
+        "draws": draws(),
         "rows": prepared_rows(),
     }
     Path(folder, f"{rank}.json").write_text(json.dumps(found))
@@ -126,6 +140,11 @@ def test_both_go_on_from_one_checkpoint(two):
 
 def test_divergence_in_one_stops_both(two):
     assert all("NaN" in process["diverging"] or "nan" in process["diverging"] for process in two)
+
+
+def test_each_process_drops_out_other_units(two):
+    drawn = [number for process in two for number in process["draws"]]
+    assert len(set(drawn)) == 6
 
 
 def test_prepared_batches_are_shared_out(two):

@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 POOL_BATCHES = 50
 LEAST_POOLS = 4
+MOST = np.iinfo(np.int64).max
 
 
 class Batches(DataLoader):
@@ -82,7 +83,7 @@ def batches(
 
 
 class _Sequences(Dataset):
-    """All ids in one tensor, and where each sequence ends: small, and shared by workers."""
+    """All ids in one tensor, and where each sequence ends."""
 
     def __init__(self, sequences: Iterable[Any], labels: Iterable[Any] | None) -> None:
         arrays = [_ids(row, sequence) for row, sequence in enumerate(sequences)]
@@ -178,6 +179,8 @@ def _ids(row: int, sequence: Any) -> Int64[np.ndarray, " time"]:
         raise ValueError(f"sequence {row} holds {ids.dtype}, not integer token ids")
     if ids.min() < 0:
         raise ValueError(f"sequence {row} holds a negative token id, {ids.min()}")
+    if ids.max() > MOST:
+        raise ValueError(f"sequence {row} holds a token id beyond int64, {ids.max()}")
     return ids.astype(np.int64, copy=False)
 
 
@@ -190,4 +193,7 @@ def _labels(labels: Iterable[Any], count: int) -> Int64[Tensor, " rows"]:
     if count and array.min() < 0:
         row = int(array.argmin())
         raise ValueError(f"label {array[row]} of row {row} is negative; classes count from 0")
+    if count and array.max() > MOST:
+        row = int(array.argmax())
+        raise ValueError(f"label {array[row]} of row {row} is beyond int64")
     return torch.from_numpy(array.astype(np.int64))

@@ -7,8 +7,10 @@ from (seed, epoch, step), so a position is enough to go on exactly. Nothing is e
 
 import contextlib
 import dataclasses
+import hashlib
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from tutorial_lib.training.config import History
-from tutorial_lib.training.update import Updater
+from tutorial_lib.training.update import Updater, tensors_of
 
 FILE = "checkpoint.safetensors"
 KEY = "tutorial_lib.training"
@@ -44,6 +46,7 @@ class State:
         seconds: time spent in that epoch.
         history: what happened so far.
         best: the model's state after the best epoch; None before the first validation.
+        inputs: what `fingerprint` tells of the data; empty before the first batch.
     """
 
     epoch: int = 0
@@ -52,6 +55,36 @@ class State:
     seconds: float = 0.0
     history: History = dataclasses.field(default_factory=History)
     best: dict[str, Tensor] | None = None
+    inputs: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+
+def fingerprint(batches: int, first: Any, validated: bool) -> dict[str, Any]:
+    """Describe a run's data by the number and the first of its batches in the first epoch."""
+    digest = hashlib.sha256()
+    for name, tensor in tensors_of(first):
+        digest.update(f"{name} {_kind(tensor)} ".encode())
+        digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy())
+    return {
+        "batches": batches,
+        "first batch's hash": digest.hexdigest()[:16],
+        "validated": validated,
+    }
+
+
+def prepare(folder: Path) -> None:
+    """Make the folder, so that one that cannot be written shows before the training.
+
+    Raises:
+        OSError: the folder cannot be made, or no file in it.
+    """
+    part = folder / f"{FILE}.part"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        part.touch()
+        part.unlink()
+    except OSError as error:
+        message = f"cannot write checkpoints to this folder: {error.strerror}"
+        raise OSError(error.errno, message, str(folder)) from error
 
 
 def save(folder: Path, state: State, updater: Updater) -> None:
@@ -75,25 +108,25 @@ def save(folder: Path, state: State, updater: Updater) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):
             part.unlink()
-        raise OSError(
-            error.errno,
-            f"cannot write a checkpoint, an earlier one is kept: {error.strerror}",
-            str(path),
-        ) from error
+        kept = "an earlier one is kept" if path.exists() else "and there is no earlier one"
+        message = f"cannot write a checkpoint, {kept}: {error.strerror}"
+        raise OSError(error.errno, message, str(path)) from error
 
 
-def load(folder: Path, updater: Updater) -> State | None:
+def load(folder: Path, updater: Updater, inputs: Callable[[], dict[str, Any]]) -> State | None:
     """Bring model and optimizer to the saved state and return the rest; None without a file.
 
+    `inputs` gives the fingerprint of the data at hand.
+
     Raises:
-        CheckpointError: the file is damaged, or does not fit model, optimizer or configuration;
-            the message lists what differs. Nothing has been changed then.
+        CheckpointError: the file is damaged, or does not fit model, optimizer, configuration or
+            data; the message lists what differs. Nothing has been changed then.
     """
     path = folder / FILE
     if not path.exists():
         return None
     tensors, facts = _read(path)
-    problems = _differences(facts, _facts(updater))
+    problems = _differences(facts, _facts(updater) | {"inputs": inputs()})
     problems += _misfits(_part(tensors, "model"), updater.model)
     if problems:
         listed = "".join(f"\n- {problem}" for problem in problems)
@@ -110,6 +143,7 @@ def load(folder: Path, updater: Updater) -> State | None:
         **facts["position"],
         history=History(**lists, **facts["history"]),
         best={name: tensor.to(updater.here.device) for name, tensor in best.items()} or None,
+        inputs=facts["inputs"],
     )
 
 
@@ -130,6 +164,7 @@ def _pack(state: State, updater: Updater) -> tuple[dict[str, Tensor], dict[str, 
     facts = _facts(updater) | {
         "position": {k: getattr(state, k) for k in ("epoch", "step", "steps", "seconds")},
         "history": history,
+        "inputs": state.inputs,
         "optimizer_values": values,
         "scaler": updater.scaler.state_dict(),
     }
@@ -141,8 +176,8 @@ def _facts(updater: Updater) -> dict[str, Any]:
     """Return what a run must have in common with the one that it continues."""
     groups = [
         {k: v for k, v in group.items() if k not in ("params", "lr", "fused", "foreach")}
-        | {"shapes": [list(parameter.shape) for parameter in group["params"]]}
-        for group in updater.optimizer.param_groups
+        | {"lr": rate, "shapes": [list(parameter.shape) for parameter in group["params"]]}
+        for group, rate in zip(updater.optimizer.param_groups, updater.rates, strict=True)
     ]
     facts = {
         "version": VERSION,

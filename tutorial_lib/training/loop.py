@@ -2,23 +2,22 @@
 
 Every step seeds Python, NumPy and torch from (seed, epoch, step) before it takes its batch.
 So a step's dropout depends on its place in the run alone, not on validation, on how often a
-checkpoint was written, or on whether the run was stopped and taken up again.
+checkpoint was written, or on whether the run was stopped and taken up again. Afterwards the
+random numbers go on as if there had been no training.
 """
 
 import itertools
 import math
-import random
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from tutorial_lib import runtime
-from tutorial_lib.training import checkpoint
+from tutorial_lib.training import checkpoint, randomness
 from tutorial_lib.training.config import History, TrainConfig
 from tutorial_lib.training.interrupts import Interrupts
 from tutorial_lib.training.predict import modes_kept
@@ -57,16 +56,19 @@ def train(
             without gradients; it must hold the metric that `config.monitor` names.
         config: everything that decides the result.
         optimizer: instead of fused AdamW over all weights: an optimizer, or groups of
-            parameters for AdamW, each with its own `lr` if need be.
+            parameters for AdamW, each with its own `lr` if need be. An optimizer gets its
+            own rates back at the end; groups are not changed.
         checkpoints: a folder. A run that finds its checkpoint there goes on from it, to the
             same weights (same device) as if it had never stopped; a finished one returns at
-            once.
+            once. The number of batches and the first batch of the first epoch must be the
+            same again; `loss` and `validate` cannot be compared.
         save_every: write a checkpoint after so many steps too, not only after each epoch.
         progress: a bar on a terminal, and about ten lines in all anywhere.
 
     Raises:
         TrainingDiverged: loss or gradient is not finite.
         CheckpointError: the checkpoint is damaged or belongs to another run.
+        OSError: a checkpoint cannot be written, tried before the first step too.
         KeyboardInterrupt: on Ctrl-C, after the step is done and a checkpoint is written.
         ValueError, TypeError: arguments that cannot work, named in the message.
     """
@@ -80,24 +82,9 @@ def train(
     updater = Updater(model, loss, optimizer, config, here)
     folder = None if checkpoints is None else Path(checkpoints)
     here.wait_for_everyone()  # another process may still be writing this checkpoint
-    found = checkpoint.load(folder, updater) if folder else None
-    state = found or checkpoint.State()
-    shown = Progress(config, state.history, progress and here.is_main_process)
-    if found:
-        shown.tell(f"going on after {state.epoch} epochs and {state.step} steps, from {folder}")
-    run = _Run(updater, state, batches, validate, folder, save_every, shown)
-    with modes_kept(model), run.interrupts:
-        try:
-            while state.epoch < config.epochs and not state.history.stopped_early:
-                run.epoch()
-        except KeyboardInterrupt:
-            if not run.interrupts.torn:
-                run.save()
-            raise
-        finally:
-            if state.best is not None:
-                model.load_state_dict(state.best)
-    return state.history
+    with randomness.kept(here.device), modes_kept(model):
+        run = _Run(updater, batches, validate, folder, save_every, progress)
+        return run.all_epochs()
 
 
 class _Run:
@@ -106,24 +93,52 @@ class _Run:
     def __init__(
         self,
         updater: Updater,
-        state: checkpoint.State,
         batches: Iterable[Any],
         validate: Callable[[nn.Module], dict[str, Any]] | None,
         folder: Path | None,
         save_every: int | None,
-        progress: Progress,
+        progress: bool,
     ) -> None:
-        self.updater, self.state, self.batches, self.validate = updater, state, batches, validate
+        self.updater, self.batches, self.validate = updater, batches, validate
         self.folder, self.save_every, self.config = folder, save_every, updater.config
-        self.progress = progress
+        found = checkpoint.load(folder, updater, self._inputs) if folder else None
+        self.state = state = found or checkpoint.State()
+        self.progress = Progress(
+            self.config, state.history, progress and updater.here.is_main_process
+        )
+        if found:
+            self.progress.tell(
+                f"going on after {state.epoch} epochs and {state.step} steps, from {folder}"
+            )
         self.interrupts = Interrupts()
         self.started = time.perf_counter() - state.seconds
+
+    def all_epochs(self) -> History:
+        """Train until the last epoch or an early stop, and leave the best weights."""
+        state, updater = self.state, self.updater
+        if self.folder and updater.here.is_main_process and not self._over():
+            checkpoint.prepare(self.folder)
+        with self.interrupts:
+            try:
+                while not self._over():
+                    self.epoch()
+            except KeyboardInterrupt:
+                if not self.interrupts.torn:
+                    self.save()
+                raise
+            finally:
+                updater.set_rates(1.0)
+                if state.best is not None:
+                    updater.model.load_state_dict(state.best)
+        return state.history
+
+    def _over(self) -> bool:
+        return self.state.epoch >= self.config.epochs or self.state.history.stopped_early
 
     def epoch(self) -> None:
         """Do the rest of the current epoch, validate, record, save."""
         state, history = self.state, self.state.history
-        if hasattr(self.batches, "set_epoch"):
-            self.batches.set_epoch(state.epoch)
+        self._set_epoch(state.epoch)
         steps = math.ceil(len(self.batches) / self.config.accumulate)
         if state.step and state.steps != steps:
             raise checkpoint.CheckpointError(
@@ -167,40 +182,54 @@ class _Run:
 
     def _groups(self) -> Iterator[list[Any]]:
         """Yield the batches of each step, with the random numbers of that step set."""
-        self._seed(0)
+        self._seed(self.state.epoch, 0)
         iterator = iter(self.batches)
         for step in itertools.count(1):
             group = list(itertools.islice(iterator, self.config.accumulate))
             if not group:
                 return
+            if self.folder and not self.state.inputs:
+                self.state.inputs = self._fingerprint(group[0])
             if self.updater.here.num_processes > 1:  # the same data, but dropout of its own
-                self._seed(step, self.updater.here.process_index + 1)
+                self._seed(self.state.epoch, step, self.updater.here.process_index + 1)
             yield group
-            self._seed(step)
+            self._seed(self.state.epoch, step)
 
-    def _seed(self, step: int, *process: int) -> None:
-        place = [self.config.seed, self.state.epoch, step, *process]
-        seed = int(np.random.SeedSequence(place).generate_state(1)[0])
-        random.seed(seed)
-        np.random.seed(seed)
-        # Not torch.manual_seed: it costs a tenth of a millisecond on a machine without a GPU.
-        torch.default_generator.manual_seed(seed)
-        device = self.updater.here.device.type
-        if device != "cpu":
-            getattr(torch, device).manual_seed(seed)
+    def _inputs(self) -> dict[str, Any]:
+        """Look at the first batch of the first epoch again."""
+        self._set_epoch(0)
+        self._seed(0, 0)
+        return self._fingerprint(next(iter(self.batches), None))
+
+    def _fingerprint(self, first: Any) -> dict[str, Any]:
+        return checkpoint.fingerprint(len(self.batches), first, self.validate is not None)
+
+    def _set_epoch(self, epoch: int) -> None:
+        if hasattr(self.batches, "set_epoch"):
+            self.batches.set_epoch(epoch)
+
+    def _seed(self, *place: int) -> None:
+        randomness.seed(self.updater.here.device, self.config.seed, *place)
 
     def _metrics(self) -> dict[str, float]:
         if self.validate is None:
             return {}
         self.updater.model.eval()
         with torch.no_grad():
-            metrics = {
-                name: float(value) for name, value in self.validate(self.updater.model).items()
-            }
+            found = self.validate(self.updater.model)
+        if not isinstance(found, dict):
+            raise TypeError(f"validate must return a dict of numbers; got {type(found).__name__}")
+        metrics = {name: float(value) for name, value in found.items()}
         if self.config.metric not in metrics:
             raise ValueError(
                 f"config.monitor asks for {self.config.metric!r}, but validate gives "
                 f"{', '.join(metrics) or 'nothing'}"
+            )
+        before = self.state.history.validation
+        if before and before.keys() != metrics.keys():
+            raise ValueError(
+                f"validate must give the same metrics each epoch; it gave {', '.join(before)} "
+                f"before and gives {', '.join(metrics)} now"
             )
         if self.updater.here.num_processes > 1:
             from accelerate.utils import broadcast_object_list
@@ -209,8 +238,8 @@ class _Run:
         return metrics
 
     def save(self) -> None:
-        """Write a checkpoint, where there is a folder for it."""
-        if self.folder and self.updater.here.is_main_process:
+        """Write a checkpoint, where there is a folder for it and a batch was seen."""
+        if self.folder and self.state.inputs and self.updater.here.is_main_process:
             self.state.seconds = time.perf_counter() - self.started
             checkpoint.save(self.folder, self.state, self.updater)
 

@@ -51,18 +51,30 @@ class Updater:
         self.model, self.loss, self.config, self.here = model, loss, config, here
         if not isinstance(optimizer, torch.optim.Optimizer):
             trainable = [p for p in model.parameters() if p.requires_grad]
-            optimizer = _adamw(trainable if optimizer is None else optimizer, config)
+            if not trainable:
+                raise ValueError("the model has no parameter that can be trained")
+            groups = [{"params": trainable}] if optimizer is None else optimizer
+            optimizer = _adamw(groups, config)
         self.optimizer = optimizer
+        self.rates = [group["lr"] for group in optimizer.param_groups]
         auto = config.precision == "auto"
         self.precision = runtime.precision(here.device) if auto else config.precision
         self.scaler = torch.amp.GradScaler(here.device.type, enabled=self.precision == "fp16")
         names = {id(parameter): name for name, parameter in model.named_parameters()}
         self.parameters = {}
         for group in optimizer.param_groups:
-            group.setdefault("initial_lr", group["lr"])
             for parameter in group["params"]:
                 other = f"parameter {len(self.parameters)} of the optimizer"
                 self.parameters[names.get(id(parameter), other)] = parameter
+        if not any(id(parameter) in names for parameter in self.parameters.values()):
+            raise ValueError(
+                "the optimizer holds no parameter of this model; was it made for another one?"
+            )
+
+    def set_rates(self, factor: float) -> None:
+        """Set the learning rate of each group to `factor` times the one it came with."""
+        for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
+            group["lr"] = rate * factor
 
     def update(
         self, batches: list[Any], factor: float, epoch: int, step: int
@@ -73,12 +85,10 @@ class Updater:
 
         Raises:
             TrainingDiverged: loss or gradient is not finite; the weights were not touched.
+            ValueError: a batch has no rows.
         """
-        from accelerate.utils import find_batch_size
-
-        for group in self.optimizer.param_groups:
-            group["lr"] = group["initial_lr"] * factor
-        rows = [find_batch_size(batch) for batch in batches]
+        self.set_rates(factor)
+        rows = [_rows(batch, f"a batch of epoch {epoch}, step {step}") for batch in batches]
         self.optimizer.zero_grad()
         loss = sum(
             self._backward(batch, n, sum(rows)) for batch, n in zip(batches, rows, strict=True)
@@ -147,7 +157,7 @@ class Updater:
 
     def _cause(self, batches: list[Any], loss: float, norms: dict[str, float]) -> str:
         """Say what is not finite, or nothing where loss scaling will mend it."""
-        for name, tensor in _tensors(batches):
+        for name, tensor in tensors_of(batches):
             if not tensor.isfinite().all():
                 return f"the batch's {name} holds NaN or infinity"
         for name, parameter in self.parameters.items():
@@ -164,23 +174,49 @@ class Updater:
         return f"the loss is {loss:.4g}, but the gradient of {bad[0]}{more} is not finite"
 
 
-def _adamw(parameters: Iterable[Any], config: TrainConfig) -> torch.optim.AdamW:
-    settings = {"lr": config.lr, "weight_decay": config.weight_decay}
-    parameters = list(parameters)
+def _adamw(groups: list[dict[str, Any]], config: TrainConfig) -> torch.optim.AdamW:
+    """Return AdamW over copies of the groups: an optimizer writes into those that it is given."""
+    groups = [group | {"params": _listed(group["params"])} for group in groups]
+    if empty := [place for place, group in enumerate(groups) if not group["params"]]:
+        raise ValueError(
+            f"group {empty[0]} of the optimizer holds no parameters; "
+            "give lists: an iterator is used up after one run"
+        )
+    # The fused kernels that every supported version of torch has.
+    fused = all(
+        parameter.device.type in ("cpu", "cuda") and parameter.is_floating_point()
+        for group in groups
+        for parameter in group["params"]
+    )
+    return torch.optim.AdamW(groups, lr=config.lr, weight_decay=config.weight_decay, fused=fused)
+
+
+def _listed(parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:
+    return [parameters] if isinstance(parameters, Tensor) else list(parameters)
+
+
+def _rows(batch: Any, where: str) -> int:
+    from accelerate.utils import find_batch_size
+
     try:
-        return torch.optim.AdamW(parameters, **settings, fused=True)
-    except RuntimeError:  # no fused kernel for this device or type of number
-        return torch.optim.AdamW(parameters, **settings)
+        rows = find_batch_size(batch)
+    except (IndexError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"cannot count the rows of {where}: it must be a tensor, or dicts, lists and tuples "
+            f"of tensors, with rows along the first axis ({error})"
+        ) from error
+    if not rows:
+        raise ValueError(f"{where} has no rows")
+    return rows
 
 
-def _tensors(batch: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
-    """Yield every floating-point tensor in a batch with its name."""
+def tensors_of(batch: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
+    """Yield every tensor in a batch with its name."""
     if isinstance(batch, Tensor):
-        if batch.is_floating_point():
-            yield name or "input", batch
+        yield name or "input", batch
     elif isinstance(batch, Mapping):
         for key, value in batch.items():
-            yield from _tensors(value, str(key))
+            yield from tensors_of(value, str(key))
     elif isinstance(batch, list | tuple):
         for value in batch:
-            yield from _tensors(value, name)
+            yield from tensors_of(value, name)
