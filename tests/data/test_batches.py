@@ -178,7 +178,8 @@ def test_bad_input_is_named(sequences, labels, message):
 
 def test_accelerate_prepares_them():
     """Each process of several is tested in tests/training/test_processes.py."""
-    accelerate = pytest.importorskip("accelerate")
+    # Older releases insist on even batches; training.train does without `prepare`.
+    accelerate = pytest.importorskip("accelerate", minversion="1.14")
     sequences = ragged(200)
     plain = batches(sequences, token_budget=128)
     prepared = accelerate.Accelerator(cpu=True).prepare(batches(sequences, token_budget=128))
