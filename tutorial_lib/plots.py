@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tutorial_lib.data.provenance import provenance
+from tutorial_lib.data.provenance import caption_of
 from tutorial_lib.evaluation import Interval
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def picture(
     """Return a finished figure as a `Picture`; `data` adds its provenance to the caption."""
     buffer = io.BytesIO()
     drawn.savefig(buffer, format="png", metadata={"Software": None})
-    source = f" {provenance(data).caption}" if data is not None else ""
+    source = f" {caption_of(data)}" if data is not None else ""
     return Picture(buffer.getvalue(), alt, caption + source)
 
 
@@ -266,7 +266,7 @@ def token_heat(
     body = " ".join(spans)
     caption = f"{caption} Strongest: {strongest}."
     if data is not None:
-        caption += f" {provenance(data).caption}"
+        caption += f" {caption_of(data)}"
     return Html(
         f'<figure class="tl-figure"><div class="tl-heat" style="line-height:2">{body}</div>'
         f"<figcaption>{html.escape(caption)}</figcaption></figure>",

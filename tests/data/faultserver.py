@@ -24,7 +24,8 @@ class FaultServer(ThreadingHTTPServer):
 
     A fault is a status to answer with, or `cut` (the connection ends in the middle of the
     body), `short` (the same, but the length was not announced), `wrong` (other bytes of the
-    same length), `hang` (no answer until `release` is set).
+    same length), `lengths` (one header gives the length twice), `hang` (no answer until
+    `release` is set).
     """
 
     daemon_threads = True
@@ -33,6 +34,7 @@ class FaultServer(ThreadingHTTPServer):
         self.files: dict[str, bytes] = {}
         self.faults: list[str | int] = []
         self.requests: list[tuple[str, str | None]] = []  # path, Range header
+        self.encodings: list[str | None] = []  # Accept-Encoding header of each request
         self.ranges = True
         self.release = threading.Event()
         self.reached = threading.Event()
@@ -50,6 +52,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         server = self.server
         server.requests.append((self.path, self.headers.get("Range")))
+        server.encodings.append(self.headers.get("Accept-Encoding"))
         fault = server.faults.pop(0) if server.faults else None
         server.reached.set()
         if fault == "hang":
@@ -73,7 +76,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Range", f"bytes {first}-{len(body) - 1}/{len(body)}")
         body = body[first:]
         if fault != "short":
-            self.send_header("Content-Length", str(len(body)))
+            twice = f", {len(body)}" if fault == "lengths" else ""
+            self.send_header("Content-Length", f"{len(body)}{twice}")
         self.end_headers()
         if fault == "wrong":
             body = bytes(byte ^ 1 for byte in body)

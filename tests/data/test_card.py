@@ -3,6 +3,7 @@
 import pytest
 
 from tutorial_lib.data import DataError, catalogue, describe, load, provenance
+from tutorial_lib.data.card import DataCard
 
 
 @pytest.mark.parametrize("name", [n for n in catalogue.names() if n not in catalogue.EMBEDDED])
@@ -16,6 +17,8 @@ def test_a_card_holds_the_facts(cache, name):
         for class_name in entry.classes:
             assert class_name in shown
     assert "load downloads" in str(card)
+    book = f"SHA-256 {entry.book_sha256[:16]}" if entry.book_sha256 else "has not been counted"
+    assert book in card.facts["Book split"]
     assert all(quirk in str(card) for quirk in entry.quirks)
 
 
@@ -24,6 +27,15 @@ def test_markdown_is_a_table_of_equal_rows_with_markup_escaped(cache):
     table = [line for line in shown.splitlines() if line.startswith("|")]
     assert len(table) == 5 and len({line.count("|") for line in table}) == 1
     assert "&lt;br /&gt;" in shown and "<br" not in shown
+
+
+def test_no_field_of_a_card_can_be_markup_or_break_the_table():
+    odd = "<b>a | b</b>"
+    card = DataCard(odd, odd, {"Terms": odd}, (odd, "c"), {odd: (1, 2)}, (odd,))
+    shown = card._repr_markdown_()
+    table = [line for line in shown.splitlines() if line.startswith("|")]
+    assert "<b>" not in shown.replace(f"`{odd}`", "") and len(table) == 5
+    assert {line.count("|") for line in table} == {3}
 
 
 def test_a_card_says_where_the_set_is(toy, cache, monkeypatch, tmp_path):

@@ -10,11 +10,12 @@ import time
 import zipfile
 from pathlib import Path
 
+import filelock
 import pyarrow.parquet
 import pytest
 from faultserver import TOY, TOY_URL, serving, toy_catalogue, toy_entry, toy_file
 
-from tutorial_lib.data import DataError, DatasetUnavailable, load, provenance
+from tutorial_lib.data import DataError, DatasetUnavailable, load, loading, provenance
 from tutorial_lib.data import download as downloads
 from tutorial_lib.data.parse import members
 
@@ -47,6 +48,7 @@ def test_a_download_is_verified_cached_and_not_repeated(toy, cache):
     assert provenance(load("toy")).source == "download"
     assert provenance(load("toy")).source == "cache"
     assert toy.requests == [("/pinned/toy.tsv", None)]
+    assert toy.encodings == ["identity"]  # a compressed body could not be continued
     assert_whole(cache)
 
 
@@ -107,6 +109,35 @@ def test_a_part_that_is_not_of_this_file_is_thrown_away(toy, cache, part):
     assert_whole(cache)
 
 
+@pytest.mark.parametrize("old", [b"", TOY[:HALF]])
+def test_a_length_given_twice_is_no_obstacle(toy, cache, old):
+    part = cache / ".downloads" / "toy" / "toy.tsv.part"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(old)
+    toy.faults = ["lengths"] * 20
+    assert_whole(cache)
+    assert len(toy.requests) == 1
+
+
+def test_bytes_that_stay_wrong_are_asked_for_once_more_and_then_refused(toy, cache):
+    part = cache / ".downloads" / "toy" / "toy.tsv.part"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(b"x" * HALF)
+    toy.faults = ["wrong"] * 20
+    assert_fails("not the published file")
+    assert len(toy.requests) == 2 and not part.exists()
+
+
+def test_a_mirror_that_is_no_address_is_an_error_at_once(toy, cache, monkeypatch):
+    part = cache / ".downloads" / "toy" / "toy.tsv.part"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(TOY[:HALF])
+    monkeypatch.setenv("TUTORIAL_MIRROR", "http://[bad")
+    with pytest.raises(DataError, match="TUTORIAL_MIRROR is .*bad.* no address"):
+        load("toy")
+    assert part.read_bytes() == TOY[:HALF]
+
+
 def test_wrong_bytes_are_refused_and_removed(toy, cache):
     toy.faults = ["wrong"]
     assert_fails("not the published file", TOY_URL.rsplit("/", 1)[1])
@@ -124,6 +155,8 @@ def test_404_is_an_error_at_once(toy, cache):
 def test_a_server_that_always_fails_is_given_up(toy, cache):
     toy.faults = [500] * 4
     assert_fails("500", "4 times")
+    assert_fails("not tried again in this process")
+    assert len(toy.requests) == 4
     downloads.forget_failures()
     assert_whole(cache)
 
@@ -190,6 +223,36 @@ def test_a_full_disk_while_writing_the_cache(toy, cache, monkeypatch):
         assert_fails("No space left on device", "TUTORIAL_CACHE")
     assert not (cache / "toy").exists()
     assert_whole(cache)
+
+
+def test_what_a_killed_run_left_is_cleared(toy, cache):
+    left = cache / ".unfinished" / "toy" / "left.parquet"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"PAR1 and no more")
+    assert_whole(cache)
+
+
+def test_the_cache_appears_whole_by_a_rename(toy, cache, monkeypatch):
+    written = []
+
+    def write_folder(folder, *arguments):
+        write(folder, *arguments)
+        written.append(folder.stat().st_ino)
+
+    write = loading.write_folder
+    monkeypatch.setattr(loading, "write_folder", write_folder)
+    load("toy")
+    assert [(cache / "toy").stat().st_ino] == written  # the folder itself, and no copy of it
+
+
+def test_waiting_for_another_process_is_said_and_ends(toy, cache, monkeypatch, capsys):
+    monkeypatch.setattr(loading, "LOCK_SECONDS", 0.1)
+    (cache / ".locks").mkdir(parents=True)
+    with filelock.FileLock(cache / ".locks" / "toy.lock"):
+        assert_fails("another process has held")
+    assert capsys.readouterr().out == "Another process fetches toy; waiting for it.\n"
+    assert_whole(cache)
+    assert capsys.readouterr().out == ""
 
 
 def test_a_cache_that_cannot_be_written(toy, cache):

@@ -1,14 +1,16 @@
 """A user's own files: read, mapped, and refused row by row."""
 
+import csv
 import json
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tutorial_lib.data import DataError, from_files, provenance
+from tutorial_lib.data import DataError, files, from_files, provenance
 
 GOOD = [(f"text {n}, with a comma", "ham" if n % 3 else "spam") for n in range(30)]
+OTHER = [(f"other {text}", label) for text, label in GOOD]
 
 
 def csv_file(path, rows, header="text,label"):
@@ -97,8 +99,9 @@ def test_labels_are_mapped(tmp_path, form, labels, classes, names, expected):
     assert data["label"][:] == expected
 
 
-def test_whole_numbers_written_as_floats_are_the_same_labels(tmp_path):
-    path = written(tmp_path, "jsonl", [("a", 2.0), ("b", 1), ("c", 2)])
+@pytest.mark.parametrize("form", ["jsonl", "csv"])
+def test_whole_numbers_written_as_floats_are_the_same_labels(tmp_path, form):
+    path = written(tmp_path, form, [("a", 2.0), ("b", 1), ("c", 2)])
     data = from_files(path, splits="official")["full"]
     assert data.features["label"].names == ["1", "2"]
     assert data["label"][:] == [1, 0, 1]
@@ -109,6 +112,7 @@ BAD_CSV = [
     (b"so\0so,ham", "line 4: a NUL byte"),
     (b"caf\xe9,ham", "line 4: not UTF-8"),
     (b"text,h\xe9", "line 4: not UTF-8"),
+    (b"text,h\0", "line 4: a NUL byte in the label"),
     (b"only one field", "line 4: 1 fields instead of 2"),
     (b"one,two,three", "line 4: 3 fields instead of 2"),
     (b'"a" b,ham', "line 4: not CSV"),
@@ -116,6 +120,45 @@ BAD_CSV = [
     (b"text,", "line 4: no label"),
     (b"text,eggs", "line 4: label 'eggs' is unknown; known are .*ham, spam"),
 ]
+
+
+def test_numbers_are_no_indices_where_the_classes_come_from_the_file(tmp_path):
+    paths = {
+        "train": csv_file(tmp_path / "a.csv", [("a", 1), ("b", 2), ("c", 3)]),
+        "test": csv_file(tmp_path / "b.csv", [("d", 0), ("e", 1)]),
+    }
+    with pytest.raises(DataError, match="bad rows: 1\n.*b.csv, line 2: label '0' is unknown"):
+        from_files(paths, splits="official")
+
+
+@pytest.mark.parametrize(
+    "classes, complaint",
+    [
+        (["1", "0"], "could be a name or an index"),
+        (["1", "2"], "could be a name or an index"),
+        (["a", "b", "a"], "a class is named twice"),
+        ({"1": "a", "1.0": "b"}, "label '1' has two names"),
+    ],
+)
+def test_classes_that_mean_two_things_are_an_error(tmp_path, classes, complaint):
+    path = csv_file(tmp_path / "a.csv", [("a", 0), ("b", 1)])
+    with pytest.raises(DataError, match=complaint):
+        from_files(path, classes=classes)
+
+
+def test_the_lines_lost_to_an_open_quote_are_counted(tmp_path, capsys):
+    lines = [f'"text {n}",{n % 2}' for n in range(1000)]
+    lines[10] = '"' + lines[10]  # on line 12: open until the quote on line 13
+    lines[20] = '"text 20,0'  # on line 22
+    path = tmp_path / "a.csv"
+    lines[21:900] = [line.replace('"', "") for line in lines[21:900]]  # next quote: line 902
+    path.write_text("text,label\n" + "\n".join(lines) + "\n")
+    data = from_files(path, splits="official", bad_rows="drop")
+    lost = 1000 - len(data["full"])
+    said = capsys.readouterr().out
+    assert "line 22: not CSV" in said and "at line 902" in said
+    assert f"bad rows: 2 ({lost} lines)" in said
+    assert provenance(data).partial == f"bad rows left out: 2 ({lost} lines)"
 
 
 # An open quote takes the rest of the file with it, so it can be named but not left out.
@@ -152,6 +195,9 @@ def test_a_bad_row_can_be_left_out(tmp_path, capsys, line, complaint):
         (b'{"text": "\\u0000", "label": "ham"}', "line 3: a NUL byte"),
         (b'{"text": "\\ud800", "label": "ham"}', "line 3: not UTF-8"),
         (b'{"text": "caf\xe9", "label": "ham"}', "line 3: not UTF-8"),
+        (b'{"text": "a", "label": ["ham"]}', "line 3: the label is no string and no number"),
+        (b'{"text": "a", "label": {"x": 1}}', "line 3: the label is no string and no number"),
+        (b'{"text": "a", "label": "h\\u0000"}', "line 3: a NUL byte in the label"),
     ],
 )
 def test_a_bad_line_of_a_jsonl_is_named(tmp_path, line, complaint):
@@ -196,7 +242,9 @@ def test_a_missing_cell_of_a_parquet_is_named_by_its_row(tmp_path):
 
 def test_a_text_longer_than_the_csv_module_s_limit_is_read(tmp_path):
     path = csv_file(tmp_path / "a.csv", [("word " * 100_000, "ham"), ("short", "spam")])
+    before = csv.field_size_limit(5000)
     assert len(from_files(path, splits="official")["full"]["text"][0]) == 500_000
+    assert csv.field_size_limit(before) == 5000
 
 
 @pytest.mark.parametrize(
@@ -210,6 +258,8 @@ def test_a_text_longer_than_the_csv_module_s_limit_is_read(tmp_path):
         ),
         ("a.csv", b"text,class\nx,ham\n", "no column 'label'"),
         ("a.csv", b"text,label\n", "holds no row"),
+        ("a.csv", b'"text" x,label\na,ham\n', "a.csv, line 1: the header is not CSV"),
+        ("a.csv", b"text,label,text\na,ham,b\n", "has the column 'text' twice"),
         ("a.jsonl", b"\n\n", "holds no row"),
         ("a.csv", b"text,label\nx,ham\ny,ham\nz,ham\n", "one class only"),
         ("a.csv", b"text,label\nx,ham\ny,ham\nz,ham\nv,spam\n", "class 1 has only 1 different"),
@@ -233,6 +283,29 @@ def test_wrong_paths_and_split_names_are_errors(tmp_path):
     ]:
         with pytest.raises(DataError, match=complaint):
             from_files(paths)
+    unchecked = getattr(files._files, "__wrapped__", files._files)  # without the tests' type checks
+    with pytest.raises(DataError, match="0 cannot be a split's name"):
+        unchecked({0: path})
+
+
+@pytest.mark.parametrize("same", [{"train", "test"}, {"validation", "test"}, {"full"}])
+def test_a_split_left_empty_by_the_cleaning_is_an_error(tmp_path, same):
+    one, other = (csv_file(tmp_path / f"{n}.csv", rows) for n, rows in enumerate([GOOD, OTHER]))
+    paths = {name: one if name in same else other for name in {"train", "test", *same}}
+    if same == {"full"}:
+        paths = csv_file(tmp_path / "a.csv", [("same", n % 2) for n in range(40)])
+    with pytest.raises(DataError, match="train has no row of class 0 left|validation has no row"):
+        from_files(paths)
+
+
+def test_a_class_that_test_takes_from_train_is_an_error(tmp_path):
+    spam = [row for row in GOOD if row[1] == "spam"]
+    paths = {
+        "train": csv_file(tmp_path / "a.csv", GOOD),
+        "test": csv_file(tmp_path / "b.csv", spam + OTHER),
+    }
+    with pytest.raises(DataError, match="train has no row of class 1 left"):
+        from_files(paths)
 
 
 @pytest.mark.parametrize("wish", [{"splits": "all"}, {"bad_rows": "dorp"}])

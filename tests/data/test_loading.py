@@ -10,9 +10,17 @@ import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from faultserver import toy_entry
+from faultserver import toy_catalogue, toy_entry
 
-from tutorial_lib.data import DataError, DatasetUnavailable, catalogue, load, loading, provenance
+from tutorial_lib.data import (
+    DataError,
+    DatasetUnavailable,
+    catalogue,
+    describe,
+    load,
+    loading,
+    provenance,
+)
 from tutorial_lib.data.provenance import fingerprint
 from tutorial_lib.data.rows import Rows, write_folder
 
@@ -71,7 +79,8 @@ def test_prepared_data_with_other_class_names_are_an_error(prepared):
 
 
 def test_a_prepared_split_that_is_missing_or_damaged_is_an_error(prepared):
-    with pytest.raises(DataError, match="split full: class counts are missing"):
+    complaint = "split full: class counts are missing.*looked in .*toy for all.parquet"
+    with pytest.raises(DataError, match=complaint):
         load("toy")
     (prepared / "all.parquet").write_bytes(b"PAR1 no more")
     with pytest.raises(DataError, match="cannot be read as Parquet"):
@@ -82,6 +91,28 @@ def test_a_folder_named_wrongly_is_an_error(toy, monkeypatch, tmp_path):
     monkeypatch.setenv("TUTORIAL_DATA", str(tmp_path / "nowhere"))
     with pytest.raises(DataError, match="TUTORIAL_DATA is .*nowhere.* not a folder"):
         load("toy")
+
+
+@pytest.mark.parametrize("place", ["prepared", "cache"])
+def test_other_texts_with_the_right_counts_are_an_error(toy, cache, monkeypatch, place):
+    known = dataclasses.replace(toy_entry(), book_sha256=provenance(load("toy")).sha256)
+    if place == "prepared":
+        monkeypatch.setenv("TUTORIAL_DATA", str(cache))
+    garbage = {"text": [f"garbage {n}" for n in range(3000)], "label": GOOD["label"]}
+    with toy_catalogue(known):
+        assert provenance(load("toy")).source == place
+        pq.write_table(pa.table(garbage), cache / "toy" / "all.parquet")
+        with pytest.raises(DataError, match=f"not the published ones.*Remove or replace {cache}"):
+            load("toy")
+
+
+def test_a_cache_that_may_not_be_entered_is_one_place_tried(toy, embedded, monkeypatch, tmp_path):
+    # The system refuses so long a name, to the administrator as well.
+    monkeypatch.setenv("TUTORIAL_CACHE", str(tmp_path / ("x" * 300)))
+    with pytest.raises(DatasetUnavailable, match="cache: .*xxx"):
+        load("toy")
+    assert provenance(load("toy", offline="reviews")).stands_in_for == "toy"
+    assert "not here" in str(describe("toy"))
 
 
 @pytest.mark.parametrize("damage", ["cut", "other counts", "no file"])

@@ -58,9 +58,9 @@ class DataCard:
 
     def _repr_markdown_(self) -> str:
         head, *body = self._table()
-        lines = [f"**{self.title}** (`{self.name}`)", ""]
-        lines += [f"- {heading}: {fact}" for heading, fact in self.facts.items()]
-        lines += [f"- {html.escape(quirk, quote=False)}" for quirk in self.quirks] + [""]
+        lines = [f"**{_escaped(self.title)}** (`{self.name}`)", ""]
+        lines += [f"- {heading}: {_escaped(fact)}" for heading, fact in self.facts.items()]
+        lines += [f"- {_escaped(quirk)}" for quirk in self.quirks] + [""]
         lines += [_line(head), _line(["---"] + ["--:"] * (len(head) - 1))]
         return "\n".join(lines + [_line(row) for row in body])
 
@@ -69,7 +69,7 @@ def describe(name: str) -> DataCard:
     """Return the data card of a set; nothing is downloaded for it.
 
     Raises:
-        DataError: there is no such set, or `TUTORIAL_DATA` is not a folder.
+        DataError: there is no such set, or an environment variable is set wrongly.
     """
     if name in catalogue.EMBEDDED:
         return _embedded_card(import_module(f"tutorial_lib.data.{name}").dataset())
@@ -98,8 +98,11 @@ def _found(entry: Entry) -> str:
     cached = loading.cache_root() / entry.name
     if prepared is not None and prepared.is_dir():
         return f"prepared, in {prepared}"
-    if cached.is_dir():
-        return f"in the cache, {cached}"
+    try:
+        if cached.is_dir():
+            return f"in the cache, {cached}"
+    except OSError as error:
+        return f"not here, and the cache {cached} cannot be entered: {error.strerror or error}"
     if not loading.downloads_allowed():
         return "not here, and TUTORIAL_OFFLINE=1 forbids to download it"
     servers = sorted({"/".join(download.address(file).split("/")[:3]) for file in entry.files})
@@ -135,5 +138,9 @@ def _embedded_card(data: "datasets.DatasetDict") -> DataCard:
     )
 
 
+def _escaped(text: str) -> str:
+    return html.escape(text, quote=False)
+
+
 def _line(cells: list[str]) -> str:
-    return f"| {' | '.join(cells)} |"
+    return f"| {' | '.join(_escaped(cell).replace('|', '&#124;') for cell in cells)} |"

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from tutorial_lib.data.catalogue import File
+from tutorial_lib.data.errors import DataError
 
 if TYPE_CHECKING:
     import requests
@@ -45,8 +46,15 @@ def address(file: File) -> str:
 
     A mirror (`http://192.168.0.5:8000`) helps a classroom behind one slow line. What it serves
     is held to the same hashes.
+
+    Raises:
+        DataError: `TUTORIAL_MIRROR` is not an address.
     """
     mirror = os.environ.get("TUTORIAL_MIRROR")
+    try:
+        urlsplit(mirror or "")
+    except ValueError as error:
+        raise DataError(f"TUTORIAL_MIRROR is {mirror!r}, which is no address: {error}") from error
     return mirror.rstrip("/") + urlsplit(file.url).path if mirror else file.url
 
 
@@ -67,14 +75,13 @@ def fetch(file: File, folder: Path) -> Path:
     pooch.get_logger().setLevel("WARNING")
     known = f"sha256:{file.sha256}" if file.sha256 else f"md5:{file.md5}" if file.md5 else None
     url, part = address(file), folder / f"{file.name}.part"
-    while True:
-        continued = part.exists()
+    for again in (True, False) if part.exists() else (False,):
         transfer = _Transfer(part, file.bytes)
         try:
             path = Path(pooch.retrieve(url, known, file.name, folder, downloader=transfer))
             return _with_git_blob(path, file.git_blob_sha1)
         except ValueError as error:  # a wrong hash, which may be the fault of an old part
-            if not continued:
+            if not again:
                 raise FetchError(f"{url} is not the published file: {error}") from error
 
 
@@ -133,9 +140,10 @@ class _Transfer:
         import requests
         from tqdm import tqdm
 
-        length = int(answer.headers.get("Content-Length", 0))
+        header = answer.headers.get("Content-Length", "")
+        length = int(header) if header.isdecimal() else 0  # it serves the progress bar only
         bar = tqdm(
-            desc=self.part.stem, initial=have, total=have + length or self.size,
+            desc=self.part.stem, initial=have, total=have + length if length else self.size,
             unit="B", unit_scale=True, delay=1, leave=False,
         )  # fmt: skip
         try:

@@ -4,7 +4,7 @@ import codecs
 import csv
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -22,12 +22,13 @@ NUL = "\udc00"  # stands for a NUL byte, which the csv module of Python 3.10 ref
 
 
 class Record(NamedTuple):
-    """A row as read: where it stands, its two cells, or what is wrong with it."""
+    """A row as read: where it stands, its two cells, what is wrong with it, its number of lines."""
 
     place: str
     text: Any = None
     label: Any = None
     fault: str = ""
+    lines: int = 1
 
 
 def from_files(
@@ -54,15 +55,17 @@ def from_files(
         splits: `book` cleans and cuts the rows to train, validation and test, as `load` does
             (`splits.book_split`); `official` leaves every row in the split it came in.
         bad_rows: `error` refuses files with bad rows; `drop` leaves such rows out and prints
-            which.
+            which; an open quote takes all lines up to the next quote with it, and their number
+            is printed and recorded.
         name: the data set's name in captions and recorded runs; the first file's by default.
 
     Raises:
-        DataError: no file, a suffix not known, a column missing, a split name that will not
-            do, bad rows (each with its line number, the first 20 shown: wrong number of fields,
+        DataError: no file, a suffix not known, a column missing or there twice, a split name
+            that will not do, a class named twice, a label that could mean two classes,
+            bad rows (each with its line number, the first 20 shown: wrong number of fields,
             unparsable line, no text, empty text, text that is not a string, NUL byte, bad UTF-8,
             no label, unknown label), no row at all, rows of one class only, a class too small
-            to cut.
+            to cut, a split or a class of train that cleaning leaves empty.
     """
     if splits not in ("book", "official") or bad_rows not in ("error", "drop"):
         raise DataError(f"splits={splits!r}, bad_rows={bad_rows!r}: one of them is not known")
@@ -70,18 +73,22 @@ def from_files(
     read = {split: _read(path, text, label) for split, path in files.items()}
     if classes is None:
         main = read.get("train") or next(iter(read.values()))
-        classes = _sorted_labels({_key(r.label) for r in main if not _fault(r, None)})
+        found = _sorted_labels({_key(r.label) for r in main if not r.fault})
+        classes = dict(zip(found, found, strict=True))  # names only: a number is no index here
     index, class_names = _index(classes)
+    read = {split: _with_known_labels(records, index) for split, records in read.items()}
     faults = [
-        f"{files[split]}, {record.place}: {fault}"
+        f"{files[split]}, {record.place}: {record.fault}"
         for split, records in read.items()
         for record in records
-        if (fault := _fault(record, index))
+        if record.fault
     ]
+    number = _number(record for records in read.values() for record in records if record.fault)
     if faults and bad_rows == "error":
-        raise DataError(f"{_report(faults)}\nMend them, or leave them out with bad_rows='drop'.")
+        report = _report(number, faults)
+        raise DataError(f"{report}\nMend them, or leave them out with bad_rows='drop'.")
     if faults:
-        print(f"Left out: {_report(faults)}")
+        print(f"Left out: {_report(number, faults)}")
     rows = {split: _good(records, index) for split, records in read.items()}
     _check_classes(rows, files)
     data = to_datasets(book_split(rows) if splits == "book" else rows, class_names)
@@ -90,7 +97,7 @@ def from_files(
         name=name or next(iter(files.values())).stem,
         title=name or ", ".join(path.name for path in files.values()),
         source="files",
-        partial=f"bad rows left out: {len(faults):,}" if faults else "",
+        partial=f"bad rows left out: {number}" if faults else "",
     )
 
 
@@ -100,7 +107,7 @@ def _files(paths: str | Path | Mapping[str, str | Path]) -> dict[str, Path]:
     if not files:
         raise DataError("no file is named")
     for split, path in files.items():
-        if not re.fullmatch(r"\w+", split) or split == "all":
+        if not isinstance(split, str) or not re.fullmatch(r"\w+", split) or split == "all":
             raise DataError(f"{split!r} cannot be a split's name: take train, validation or test")
         if not path.is_file():
             raise DataError(f"there is no file {path}")
@@ -112,7 +119,8 @@ def _files(paths: str | Path | Mapping[str, str | Path]) -> dict[str, Path]:
 def _read(path: Path, text: str, label: str) -> list[Record]:
     limit = csv.field_size_limit(LONGEST_FIELD)
     try:
-        return list(READERS[path.suffix](path, text, label))
+        records = READERS[path.suffix](path, text, label)
+        return [record._replace(fault=_fault(record)) for record in records]
     finally:
         csv.field_size_limit(limit)
 
@@ -124,21 +132,28 @@ def _read_csv(path: Path, text: str, label: str, delimiter: str = ",") -> Iterat
         # Undecodable bytes become lone surrogates here, and are found again in `_fault`.
         lines = (line.decode("utf-8", "surrogateescape").replace("\0", NUL) for line in file)
         reader = csv.reader(lines, delimiter=delimiter, strict=True)
-        header = next(reader, [])
+        try:
+            header = next(reader, [])
+        except csv.Error as error:
+            raise DataError(f"{path}, line 1: the header is not CSV ({error})") from error
         columns = [_column(path, header, name) for name in (text, label)]
         while True:
-            place = f"line {reader.line_num + 1}"
+            before = reader.line_num
+            place = f"line {before + 1}"
             try:
                 row = next(reader)
             except StopIteration:
                 return
             except csv.Error as error:
-                yield Record(place, fault=f"not CSV ({error}, at line {reader.line_num})")
+                fault = f"not CSV ({error}, at line {reader.line_num})"
+                yield Record(place, fault=fault, lines=reader.line_num - before)
                 continue
+            lines = reader.line_num - before
             if row and len(row) != len(header):
-                yield Record(place, fault=f"{len(row)} fields instead of {len(header)}")
+                fault = f"{len(row)} fields instead of {len(header)}"
+                yield Record(place, fault=fault, lines=lines)
             elif row:
-                yield Record(place, *(row[column] for column in columns))
+                yield Record(place, *(row[column] for column in columns), lines=lines)
 
 
 def _read_tsv(path: Path, text: str, label: str) -> Iterator[Record]:
@@ -189,14 +204,14 @@ READERS = {
 def _column(path: Path, header: Sequence[str], name: str) -> int:
     if name not in header:
         raise DataError(f"{path} has no column {name!r}; its columns are {list(header)}")
+    if list(header).count(name) > 1:
+        raise DataError(f"{path} has the column {name!r} twice; its columns are {list(header)}")
     return list(header).index(name)
 
 
 def _key(value: Any) -> str:
-    """Return a label as it is looked up: `1`, `1.0` and `" 1"` are the same."""
-    return (
-        str(int(value)) if isinstance(value, float) and value.is_integer() else str(value).strip()
-    )
+    """Return a label as it is looked up: `1`, `1.0`, `"1.0"` and `" 1"` are the same."""
+    return re.sub(r"^([+-]?\d+)\.0+$", r"\1", str(value).strip())
 
 
 def _sorted_labels(labels: set[str]) -> list[str]:
@@ -210,30 +225,55 @@ def _index(classes: Sequence[str] | Mapping[Any, str]) -> tuple[dict[str, int], 
     """Return the class index of each label that may occur, and the class names."""
     if isinstance(classes, Mapping):
         names = list(dict.fromkeys(classes.values()))
-        return {_key(value): names.index(name) for value, name in classes.items()}, names
+        index: dict[str, int] = {}
+        for label, name in classes.items():
+            if index.setdefault(_key(label), names.index(name)) != names.index(name):
+                raise DataError(f"classes={dict(classes)}: label {_key(label)!r} has two names")
+        return index, names
     names = list(classes)
     numbers = {str(number): number for number in range(len(names))}
-    return numbers | {name: number for number, name in enumerate(names)}, names
+    named = {_key(name): number for number, name in enumerate(names)}
+    if len(named) < len(names):
+        raise DataError(f"classes={names}: a class is named twice")
+    if any(numbers.get(name, number) != number for name, number in named.items()):
+        raise DataError(
+            f"classes={names}: a label could be a name or an index; "
+            'give each label its class name, as in {"1": "one", "0": "zero"}'
+        )
+    return numbers | named, names
 
 
-def _fault(record: Record, index: Mapping[str, int] | None) -> str:
-    """Return what is wrong with a record, in words; an index of None lets every label pass."""
+def _fault(record: Record) -> str:
+    """Return what is wrong with a record, in words, whatever the classes are."""
     if record.fault:
         return record.fault
     text, label = record.text, record.label
     if not isinstance(text, str):
         return f"the text is not a string: {text!r}"
-    if "\0" in text or NUL in text:
-        return "a NUL byte in the text"
+    for name, cell in {"text": text, "label": str(label)}.items():
+        if "\0" in cell or NUL in cell:
+            return f"a NUL byte in the {name}"
     if not _is_unicode(text) or not _is_unicode(str(label)):
         return "not UTF-8"
     if not text.strip():
         return "the text is empty"
     if label is None or label != label or _key(label) == "":
         return "no label"
-    if index is not None and _key(label) not in index:
-        return f"label {label!r} is unknown; known are {', '.join(index)}"
+    if isinstance(label, (list, dict, bytes)):
+        return f"the label is no string and no number: {label!r}"
     return ""
+
+
+def _with_known_labels(records: Sequence[Record], index: Mapping[str, int]) -> list[Record]:
+    """Return the records, those with a label that is not in the index marked as faulty."""
+    return [
+        record
+        if record.fault or _key(record.label) in index
+        else record._replace(
+            fault=f"label {record.label!r} is unknown; known are {', '.join(index)}"
+        )
+        for record in records
+    ]
 
 
 def _is_unicode(text: str) -> bool:
@@ -244,13 +284,20 @@ def _is_unicode(text: str) -> bool:
     return True
 
 
-def _report(faults: Sequence[str]) -> str:
+def _number(bad: Iterable[Record]) -> str:
+    """Return how many rows are bad, and how many lines of the files they take, where more."""
+    lines = [record.lines for record in bad]
+    more = f" ({sum(lines):,} lines)" if sum(lines) > len(lines) else ""
+    return f"{len(lines):,}{more}"
+
+
+def _report(number: str, faults: Sequence[str]) -> str:
     more = [f"and {len(faults) - SHOWN:,} more"] if len(faults) > SHOWN else []
-    return "\n  ".join([f"bad rows: {len(faults):,}", *faults[:SHOWN], *more])
+    return "\n  ".join([f"bad rows: {number}", *faults[:SHOWN], *more])
 
 
 def _good(records: Sequence[Record], index: Mapping[str, int]) -> Rows:
-    good = [record for record in records if not _fault(record, index)]
+    good = [record for record in records if not record.fault]
     return Rows([r.text for r in good], [index[_key(r.label)] for r in good])
 
 

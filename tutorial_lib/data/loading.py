@@ -12,8 +12,8 @@ from tutorial_lib.data import catalogue, download
 from tutorial_lib.data.catalogue import Entry
 from tutorial_lib.data.errors import DataError, DatasetUnavailable
 from tutorial_lib.data.parse import PARSERS
-from tutorial_lib.data.provenance import attach, provenance
-from tutorial_lib.data.rows import Rows, read_folder, to_datasets, write_folder
+from tutorial_lib.data.provenance import Provenance, attach, provenance
+from tutorial_lib.data.rows import Rows, read_folder, split_path, to_datasets, write_folder
 from tutorial_lib.data.splits import book_split
 
 if TYPE_CHECKING:
@@ -39,9 +39,11 @@ def load(
     """Return a data set with columns `text` and `label` (a `ClassLabel`).
 
     Looks in this order: prepared Parquet in the folder `TUTORIAL_DATA`
-    (`<name>/<split>.parquet`); the user's cache (`TUTORIAL_CACHE`, or the system's place for
+    (`<name>/<split>.parquet`, but `all.parquet` for `full` and `dev.parquet` for
+    `validation`); the user's cache (`TUTORIAL_CACHE`, or the system's place for
     caches); a download from the catalogue's pinned addresses, unless `TUTORIAL_OFFLINE` is 1;
-    the embedded corpus that `offline` names. What was found is checked against the catalogue;
+    the embedded corpus that `offline` names. What was found is checked against the catalogue:
+    its class counts, and for `splits="book"` of a complete set the hash of its rows;
     a partial set or a stand-in is said in one printed line, and `provenance` of the result
     tells it to figures and recorded runs.
 
@@ -79,7 +81,21 @@ def load(
     data = to_datasets(
         book_split(found.splits) if splits == "book" else found.splits, entry.classes
     )
-    return attach(data, name=name, title=entry.title, source=found.source, partial=partial)
+    attach(data, name=name, title=entry.title, source=found.source, partial=partial)
+    if splits == "book" and not partial:
+        _check_rows(entry, provenance(data))
+    return data
+
+
+def _check_rows(entry: Entry, record: Provenance) -> None:
+    if entry.book_sha256 and record.sha256 != entry.book_sha256:
+        places = {"prepared": prepared_folder(entry.name), "cache": cache_root() / entry.name}
+        folder = places.get(record.source)
+        raise DataError(
+            f"{entry.name} ({record.source}): its texts or labels are not the published ones; the "
+            f"book's split has the SHA-256 {record.sha256}, the catalogue's is {entry.book_sha256}"
+            + (f". Remove or replace {folder}" if folder else "")
+        )
 
 
 def prepared_folder(name: str) -> Path | None:
@@ -121,14 +137,15 @@ def _find(entry: Entry) -> Found:
         return _read(entry, folder, "prepared")
     tried = [f"TUTORIAL_DATA: {f'there is no {folder}' if folder else 'not set'}"]
     cached = cache_root() / entry.name
-    if cached.is_dir():
-        try:
+    try:
+        if cached.is_dir():
             return _read(entry, cached, "cache")
-        except DataError as error:
-            tried.append(f"cache: damaged: {error}")
-            print(f"The cached copy of {entry.name} is damaged and will be made again ({error}).")
-    else:
         tried.append(f"cache: there is no {cached}")
+    except DataError as error:
+        tried.append(f"cache: damaged: {error}")
+        print(f"The cached copy of {entry.name} is damaged and will be made again ({error}).")
+    except OSError as error:
+        tried.append(f"cache: {cached} cannot be entered: {error.strerror or error}")
     if not downloads_allowed():
         tried.append("download: switched off by TUTORIAL_OFFLINE=1")
         raise DatasetUnavailable(entry.name, tried)
@@ -145,7 +162,11 @@ def _find(entry: Entry) -> Found:
 
 def _read(entry: Entry, folder: Path, source: str) -> Found:
     splits = read_folder(folder, list(entry.splits), entry.classes)
-    return Found(splits, source, _missing(entry, splits))
+    try:
+        return Found(splits, source, _missing(entry, splits))
+    except DataError as error:
+        files = ", ".join(split_path(folder, split).name for split in entry.splits)
+        raise DataError(f"{error}; looked in {folder} for {files}") from None
 
 
 def _missing(entry: Entry, splits: dict[str, Rows]) -> str:
@@ -181,12 +202,20 @@ def _locked(path: Path) -> Iterator[None]:
     import filelock
 
     path.parent.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(path)
     try:
-        with filelock.FileLock(path, timeout=LOCK_SECONDS):
-            yield
-    except filelock.Timeout as error:
-        reason = f"another process has held {path} for {LOCK_SECONDS // 60} minutes"
-        raise download.FetchError(reason) from error
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        print(f"Another process fetches {path.stem}; waiting for it.")
+        try:
+            lock.acquire(timeout=LOCK_SECONDS)
+        except filelock.Timeout as error:
+            reason = f"another process has held {path} for {LOCK_SECONDS // 60} minutes"
+            raise download.FetchError(reason) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _embedded(name: str) -> "datasets.DatasetDict":

@@ -83,7 +83,9 @@ def dataset(*, seed: int = 0) -> "datasets.DatasetDict":
     for split, docs in splits.items():
         texts, chapters, names = zip(*docs, strict=True)
         columns = {"text": texts, "label": chapters, "name": names}
-        tables[split] = datasets.Dataset.from_dict(columns, features=features)
+        tables[split] = datasets.Dataset.from_dict(
+            columns, features=features, split=datasets.NamedSplit(split)
+        )
     title = f"documentation strings of Python {platform.python_version()}, {len(rows):,} rows"
     return attach(tables, name="pydoc", title=title, source="embedded")
 

@@ -171,7 +171,9 @@ def _tables(rows: dict[str, list[Review]], flips: dict[str, list[int]]) -> "data
         columns["clean_label"] = columns["label"]
         pairs = zip(columns["label"], flips[split], strict=True)
         columns["label"] = [label ^ flip for label, flip in pairs]
-        return datasets.Dataset.from_dict(columns, features=features)
+        return datasets.Dataset.from_dict(
+            columns, features=features, split=datasets.NamedSplit(split)
+        )
 
     return datasets.DatasetDict({split: table(split) for split in rows})
 

@@ -35,8 +35,9 @@ def book_split(official: Mapping[str, Rows]) -> dict[str, Rows]:
       sample.
 
     Raises:
-        DataError: the splits are not train with or without the others, or a class has too few
-            different texts to cut.
+        DataError: the splits are not train with or without the others, a class has too few
+            different texts to cut, or what is left out leaves a split without rows or train
+            without a class that it had.
     """
     if len(official) == 1:
         official = {"train": next(iter(official.values()))}
@@ -51,7 +52,20 @@ def book_split(official: Mapping[str, Rows]) -> dict[str, Rows]:
     missing = [name for name in ("test", "validation") if name not in official]
     items |= _cut(items["train"], missing)
     split = {name: _ordered(items[name]) for name in NAMES if name in items}
-    return split | ({"test": official["test"]} if "test" in official else {})
+    split |= {"test": official["test"]} if "test" in official else {}
+    _check_left(official["train"], split)
+    return split
+
+
+def _check_left(train: Rows, split: Mapping[str, Rows]) -> None:
+    lost = sorted(set(train.labels) - set(split["train"].labels))
+    empty = [name for name, rows in split.items() if not rows.texts]
+    if lost or empty:
+        left = f"train has no row of class {lost[0]} left" if lost else f"{empty[0]} has no row"
+        raise DataError(
+            f"{left}, once empty texts, repeats, texts that carry different labels and texts "
+            "that are in another split are left out"
+        )
 
 
 def _contradictory(parts: Collection[Rows]) -> set[str]:
