@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tutorial_lib.text import TOKEN
+
 if TYPE_CHECKING:
     import datasets
     import scipy.sparse
     import sklearn.feature_extraction.text
-
-# A word, with its apostrophe ("don't", "film's"), or one punctuation mark.
-TOKEN = r"\w+(?:'\w+)?|[^\w\s]"
 
 
 def bag_of_words(

@@ -75,7 +75,7 @@ def attempt(folder, die_in_write=0):
         loss,
         batches(texts, labels, token_budget=256, seed=5),
         validate=validate,
-        config=TrainConfig(epochs=6, lr=0.02, schedule="cosine", warmup=0.1),
+        config=TrainConfig(epochs=6, lr=0.02, schedule="cosine", warmup=0.1, average=0.9),
         checkpoints=folder,
         save_every=2,
         progress=False,

@@ -5,6 +5,7 @@ function of the two gives the loss.
 """
 
 from tutorial_lib.training.checkpoint import CheckpointError
+from tutorial_lib.training.classifier import fit_classifier, predict_classes
 from tutorial_lib.training.config import History, TrainConfig
 from tutorial_lib.training.loop import train
 from tutorial_lib.training.predict import predict
@@ -17,6 +18,8 @@ __all__ = [
     "TrainConfig",
     "TrainingDiverged",
     "factor",
+    "fit_classifier",
     "predict",
+    "predict_classes",
     "train",
 ]

@@ -1,6 +1,7 @@
 """The whole state of a training run in one safetensors file, replaced in one move.
 
-The file holds tensors by name (`model/…`, `best/…`, `optimizer/…`, `history/…`) and, as JSON
+The file holds tensors by name (`model/…`, `average/…`,
+`best/…`, `optimizer/…`, `history/…`) and, as JSON
 in its metadata, everything else. It has no random-number state: the loop seeds every step
 from (seed, epoch, step), so a position is enough to go on exactly. Nothing is ever pickled.
 """
@@ -45,6 +46,7 @@ class State:
         step: updates done in the epoch after them, of `steps`.
         seconds: time spent in that epoch.
         history: what happened so far.
+        average: the moving average of the weights by name; empty without one.
         best: the model's state after the best epoch; None before the first validation.
         inputs: what `fingerprint` tells of the data; empty before the first batch.
     """
@@ -54,6 +56,7 @@ class State:
     steps: int = 0
     seconds: float = 0.0
     history: History = dataclasses.field(default_factory=History)
+    average: dict[str, Tensor] = dataclasses.field(default_factory=dict)
     best: dict[str, Tensor] | None = None
     inputs: dict[str, Any] = dataclasses.field(default_factory=dict)
 
@@ -138,10 +141,11 @@ def load(folder: Path, updater: Updater, inputs: Callable[[], dict[str, Any]]) -
     if updater.scaler.is_enabled():
         updater.scaler.load_state_dict(facts["scaler"])
     lists = {name: tensor.tolist() for name, tensor in _part(tensors, "history").items()}
-    best = _part(tensors, "best")
+    best, average = (_part(tensors, part) for part in ("best", "average"))
     return State(
         **facts["position"],
         history=History(**lists, **facts["history"]),
+        average={name: tensor.to(updater.here.device) for name, tensor in average.items()},
         best={name: tensor.to(updater.here.device) for name, tensor in best.items()} or None,
         inputs=facts["inputs"],
     )
@@ -150,6 +154,7 @@ def load(folder: Path, updater: Updater, inputs: Callable[[], dict[str, Any]]) -
 def _pack(state: State, updater: Updater) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Return all tensors, copied to the CPU, and all other facts."""
     tensors = {f"model/{k}": v for k, v in updater.model.state_dict().items()}
+    tensors |= {f"average/{k}": v for k, v in state.average.items()}
     tensors |= {f"best/{k}": v for k, v in (state.best or {}).items()}
     values: dict[str, dict[str, Any]] = {}
     for index, slots in updater.optimizer.state_dict()["state"].items():

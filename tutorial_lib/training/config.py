@@ -20,6 +20,9 @@ class TrainConfig:
         schedule: `constant`, `linear` or `cosine`.
         warmup: share of all steps over which the rate climbs from 0.
         clip: largest norm of the whole gradient; None leaves it as it is.
+        average: decay of a moving average of the weights (Polyak and Juditsky 1992), which is
+            then what is validated and kept; 0 keeps the weights themselves. Over the first
+            steps the decay is (1 + step) / (10 + step) where that is less.
         accumulate: batches of one update; the gradient is that of their joint mean loss.
         patience: stop after this many epochs without a better score; None never does.
         monitor: `min` or `max` and the name of a validation metric.
@@ -37,6 +40,7 @@ class TrainConfig:
     schedule: str = "constant"
     warmup: float = 0.0
     clip: float | None = 1.0
+    average: float = 0.0
     accumulate: int = 1
     patience: int | None = None
     monitor: str = "min loss"
@@ -57,6 +61,7 @@ class TrainConfig:
             ("schedule", self.schedule in SCHEDULES, f"one of {', '.join(SCHEDULES)}"),
             ("warmup", 0 <= self.warmup < 1, "a share of all steps, from 0 to below 1"),
             ("clip", self.clip is None or self.clip > 0, "positive, or None"),
+            ("average", 0 <= self.average < 1, "a decay, from 0 to below 1"),
             ("accumulate", self.accumulate >= 1, "at least 1"),
             ("patience", self.patience is None or self.patience >= 1, "at least 1, or None"),
             (

@@ -6,6 +6,7 @@ checkpoint was written, or on whether the run was stopped and taken up again. Af
 random numbers go on as if there had been no training.
 """
 
+import contextlib
 import itertools
 import math
 import time
@@ -44,7 +45,8 @@ def train(
     """Train a model in place and return what happened.
 
     With `validate`, the model carries the weights of its best validated epoch however the
-    training ends; without it, those of the last step.
+    training ends; without it, those of the last step, or their moving average where
+    `config.average` asks for one.
 
     Args:
         model: any module; it is moved to the fastest device and its mode is kept.
@@ -128,7 +130,9 @@ class _Run:
                 raise
             finally:
                 updater.set_rates(1.0)
-                if state.best is not None:
+                if state.best is None:
+                    self._put(state.average)
+                else:
                     updater.model.load_state_dict(state.best)
         return state.history
 
@@ -156,6 +160,14 @@ class _Run:
                     bar.update()
         if not state.step:
             raise ValueError("batches gave nothing: is it an iterator that was used up before?")
+        with self._averaged():
+            self._validated()
+        self.save()
+        self.progress.tell_epoch()
+
+    def _validated(self) -> None:
+        """Validate and record the epoch; keep the weights if they are the best so far."""
+        state, history = self.state, self.state.history
         metrics = self._metrics()
         with self.interrupts.held():
             history.add_epoch(state.step, time.perf_counter() - self.started, metrics, self.config)
@@ -164,8 +176,6 @@ class _Run:
                 state.best = {name: tensor.detach().clone() for name, tensor in weights.items()}
             state.epoch, state.step, state.seconds = state.epoch + 1, 0, 0.0
             self.started = time.perf_counter()
-        self.save()
-        self.progress.tell_epoch()
 
     def _step(self, group: list[Any]) -> None:
         state, config = self.state, self.config
@@ -177,8 +187,36 @@ class _Run:
             lr = self.updater.optimizer.param_groups[0]["lr"]
             state.history.add_step(loss, lr, norm, rows)
             state.step += 1
+            self._average()
         if self.save_every and len(state.history.loss) % self.save_every == 0:
             self.save()
+
+    def _average(self) -> None:
+        """Move the average of the weights towards the weights, where one is asked for."""
+        if not self.config.average:
+            return
+        average, done = self.state.average, len(self.state.history.loss)
+        decay = min(self.config.average, (1 + done) / (10 + done))
+        for name, weight in self.updater.parameters.items():
+            if name in average:
+                average[name].lerp_(weight.detach(), 1 - decay)
+            else:
+                average[name] = weight.detach().clone()
+
+    @contextlib.contextmanager
+    def _averaged(self) -> Iterator[None]:
+        """Put the average in the place of the weights for a while."""
+        mine = {n: self.updater.parameters[n].detach().clone() for n in self.state.average}
+        try:
+            self._put(self.state.average)
+            yield
+        finally:
+            self._put(mine)
+
+    @torch.no_grad()
+    def _put(self, weights: dict[str, Tensor]) -> None:
+        for name, weight in weights.items():
+            self.updater.parameters[name].copy_(weight)
 
     def _groups(self) -> Iterator[list[Any]]:
         """Yield the batches of each step, with the random numbers of that step set."""

@@ -1,0 +1,69 @@
+"""Fitting and predicting with any model of (ids, mask) to logits."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from tutorial_lib import data
+from tutorial_lib.text import UNK
+from tutorial_lib.training import TrainConfig, fit_classifier, predict_classes
+
+TEXTS = [[2 + row % 3, *[5] * (row % 7)] for row in range(90)]  # the first token is the class
+LABELS = [row % 3 for row in range(90)]
+
+
+class Bag(nn.Module):
+    """The sum of a text's token scores; keeps the ids that it was trained on."""
+
+    def __init__(self):
+        super().__init__()
+        self.scores, self.seen = nn.Embedding(6, 3), []
+        nn.init.zeros_(self.scores.weight)
+
+    def forward(self, ids, mask):
+        if self.training:
+            self.seen.append(ids[mask])
+        return (self.scores(ids) * mask[..., None]).sum(1)
+
+
+def both():
+    return data.batches(TEXTS, LABELS, token_budget=60), data.batches(TEXTS, LABELS, shuffle=False)
+
+
+def test_a_set_that_can_be_learned_is_learned_and_predicted_in_order():
+    model, (train, validation) = Bag(), both()
+    config = TrainConfig(epochs=10, lr=0.1, monitor="min loss")
+    history = fit_classifier(model, train, validation, config, progress=False)
+    assert history.validation["accuracy"][history.best_epoch] == 1.0
+    predicted = predict_classes(model, data.batches(TEXTS, token_budget=30))
+    assert predicted.dtype == np.int64
+    assert predicted.tolist() == LABELS
+
+
+def test_the_loss_is_the_smoothed_cross_entropy():
+    whole = data.batches(TEXTS, LABELS, token_budget=10_000)
+    config = TrainConfig(epochs=2, lr=0.1, weight_decay=0.01, precision="no")
+    history = fit_classifier(Bag(), whole, whole, config, smoothing=0.3, progress=False)
+    assert history.loss[0] == pytest.approx(np.log(3), rel=1e-5)  # all scores are 0
+    expected, batch = Bag(), next(iter(whole))
+    optimizer = torch.optim.AdamW(expected.parameters(), lr=0.1, weight_decay=0.01)
+
+    def loss():
+        logits = expected(batch["ids"], batch["mask"])
+        return nn.functional.cross_entropy(logits, batch["labels"], label_smoothing=0.3)
+
+    loss().backward()
+    optimizer.step()
+    assert history.loss[1] == pytest.approx(loss().item(), rel=1e-5)
+
+
+def test_word_dropout_hides_that_share_of_tokens_in_training_only():
+    model, (train, validation) = Bag(), both()
+    fit_classifier(
+        model, train, validation, TrainConfig(epochs=30), word_dropout=0.25, progress=False
+    )
+    seen = torch.cat(model.seen)
+    hidden = (seen == UNK).float().mean().item()
+    assert abs(hidden - 0.25) < 5 * (0.25 * 0.75 / len(seen)) ** 0.5
+    assert UNK not in np.concatenate(TEXTS)  # so every hidden token comes from the dropout

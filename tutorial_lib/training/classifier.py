@@ -1,0 +1,60 @@
+"""The usual case: a model of (ids, mask) to logits, batches of `data.batches`, cross-entropy."""
+
+import dataclasses
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int64
+from torch import Tensor, nn
+
+from tutorial_lib import softmax, text
+from tutorial_lib.training.config import History, TrainConfig
+from tutorial_lib.training.loop import train
+from tutorial_lib.training.predict import predict
+
+
+def fit_classifier(
+    model: nn.Module,
+    batches: Iterable[dict[str, Tensor]],
+    validation: Iterable[dict[str, Tensor]],
+    config: TrainConfig | None = None,
+    *,
+    smoothing: float = 0.0,
+    word_dropout: float = 0.0,
+    checkpoints: str | Path | None = None,
+    progress: bool = True,
+) -> History:
+    """Train `model(ids, mask) -> logits`; keep the epoch with the best validation accuracy.
+
+    Args:
+        model: any module; ids int64 [B, T] and mask bool [B, T] to logits [B, C].
+        batches, validation: with `ids`, `mask` and `labels`, as `data.batches` makes them.
+        config: as for `train`; `monitor` is always `max accuracy`.
+        smoothing: label smoothing in training.
+        word_dropout: share of the training tokens that become the unknown word, fresh in each
+            batch, so that the model learns to do without any one word.
+        checkpoints, progress: as for `train`.
+    """
+
+    def loss(model: nn.Module, batch: dict[str, Any]) -> Tensor:
+        ids = text.drop_words(batch["ids"], batch["mask"], word_dropout)
+        return softmax.cross_entropy(model(ids, batch["mask"]), batch["labels"], smoothing)
+
+    def accuracy(model: nn.Module) -> dict[str, float]:
+        labels = predict(model, lambda _, batch: batch["labels"], validation).numpy()
+        return {"accuracy": float((predict_classes(model, validation) == labels).mean())}
+
+    config = dataclasses.replace(config or TrainConfig(), monitor="max accuracy")
+    return train(
+        model, loss, batches,
+        validate=accuracy, config=config, checkpoints=checkpoints, progress=progress,
+    )  # fmt: skip
+
+
+def predict_classes(
+    model: nn.Module, batches: Iterable[dict[str, Tensor]]
+) -> Int64[np.ndarray, " N"]:
+    """Return the class with the largest logit for each text, in the order of the data."""
+    return predict(model, lambda m, b: m(b["ids"], b["mask"]).argmax(1), batches).numpy()
