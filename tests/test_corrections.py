@@ -10,7 +10,7 @@ import torch
 from sklearn.tree import DecisionTreeClassifier
 from torch.nn import functional as F
 
-from tutorial_lib import evaluation, results, softmax, tables
+from tutorial_lib import attention, cnn, evaluation, results, rnn, softmax, tables, text
 from tutorial_lib.baselines import NaiveBayes
 from tutorial_lib.data.provenance import Provenance
 

@@ -9,7 +9,9 @@ from tutorial_lib import data
 from tutorial_lib.text import UNK
 from tutorial_lib.training import TrainConfig, fit_classifier, predict_classes
 
-TEXTS = [[2 + row % 3, *[5] * (row % 7)] for row in range(90)]  # the first token is the class
+TEXTS = [
+    [2 + row % 3, *[5] * ((row % 3) ** 2 + row % 5)] for row in range(90)
+]  # the first token is the class
 LABELS = [row % 3 for row in range(90)]
 
 
