@@ -46,7 +46,9 @@ def results_page(root: Path = ROOT) -> str:
     for run in results.read_all(root / "book" / "results"):
         by_data.setdefault(run.data["title"], []).append(run)
     parts = []
-    for title, runs in sorted(by_data.items()):
+    for title, everything in sorted(by_data.items()):
+        ablations = [r for r in everything if any(m.startswith(tables.CHANGED) for m in r.metrics)]
+        runs = [run for run in everything if run not in ablations]
         # full-width: into the margin, since the table has many columns
         parts.append(f"## {title}\n\n:::{{div}} full-width\n\n{tables.table(runs)}\n\n:::")
         if "ceiling" in runs[0].metrics:
@@ -55,7 +57,8 @@ def results_page(root: Path = ROOT) -> str:
                 f"{100 * runs[0].mean('ceiling'):.1f} in the table above.\n\n"
                 f"{tables.side_by_side(runs, PHENOMENA)}"
             )
-        for run in runs:
+        parts += [tables.ablation(run) for run in ablations]
+        for run in everything:
             words = f"{run.model} ({run.task}): every metric, settings, command"
             parts.append(
                 f"<details><summary>{words}</summary>\n\n{tables.details(run)}\n\n</details>"

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 
 from tutorial_lib.results import Run
 
+CHANGED = "accuracy, "  # begins the names of an ablation's metrics: one change each
+
 
 def table(runs: Sequence[Run], metric: str = "accuracy") -> str:
     """Return the runs that report a metric as a Markdown table, the best first.
@@ -70,3 +72,27 @@ def side_by_side(runs: Sequence[Run], prefix: str) -> str:
         ]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def ablation(run: Run) -> str:
+    """Return a recipe's accuracy and, one row each, with one thing changed.
+
+    The difference is taken seed by seed: its mean, then its standard deviation.
+    """
+    base = run.metrics["accuracy"]
+    lines = [
+        f"| {run.model} | accuracy | difference |",
+        "|---|--:|--:|",
+        f"| the recipe as it is | {_percent(base)} | |",
+    ]
+    for name, values in run.metrics.items():
+        if name.startswith(CHANGED):
+            difference = [value - before for value, before in zip(values, base, strict=True)]
+            changed, gain = name.removeprefix(CHANGED), _percent(difference, "+")
+            lines.append(f"| {changed} | {_percent(values)} | {gain} |")
+    return "\n".join(lines)
+
+
+def _percent(values: Sequence[float], sign: str = "") -> str:
+    spread = statistics.stdev(values) if len(values) > 1 else 0.0
+    return f"{100 * statistics.fmean(values):{sign}.1f} ± {100 * spread:.1f}"

@@ -5,15 +5,11 @@ A text becomes tokens, a vocabulary numbers them, and the numbers become counts 
 Shapes: N texts, B batch, T time (tokens), V vocabulary, E embedding. Sparse matrices are SciPy's.
 """
 
-import collections
 import html
 import itertools
-import json
-import os
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -21,17 +17,37 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
+from tutorial_lib.vocabulary import PAD, SPECIAL, UNK, Vocabulary
+from tutorial_lib.word2vec import SkipGram, nearest, train_skip_gram
+
 if TYPE_CHECKING:
     import scipy.sparse
     import tokenizers
 
-PAD, UNK = 0, 1  # the first two ids of every vocabulary
-SPECIAL = ("<pad>", "<unk>")
+__all__ = [
+    "PAD",
+    "TOKEN",
+    "UNK",
+    "SkipGram",
+    "Vocabulary",
+    "bag_of_words",
+    "characters",
+    "chinese_words",
+    "drop_words",
+    "encode",
+    "inverse_document_frequency",
+    "nearest",
+    "normalize",
+    "pad",
+    "tf_idf",
+    "train_skip_gram",
+    "train_subword",
+    "words",
+]
 
 # A word, with its apostrophe ("don't", "film's"), or one punctuation mark.
 TOKEN = r"\w+(?:'\w+)?|[^\w\s]"
 HAN = "\u3005\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
-CHUNK, SHARED = 128, 64  # tokens of text and negatives in one step of skip-gram
 _WORD = re.compile(TOKEN)
 _CHARACTER = re.compile(rf"[{HAN}]|[^\W{HAN}]+(?:'[^\W{HAN}]+)?|[^\w\s]")
 _TAG = re.compile(r"</?[a-zA-Z][^<>]*>")
@@ -81,112 +97,6 @@ def chinese_words(text: str) -> list[str]:
     return [word for word in jieba.cut(normalize(text).lower()) if not word.isspace()]
 
 
-class Vocabulary:
-    """Which token has which id: `<pad>` 0, `<unk>` 1, then the others, the most frequent first.
-
-    Made by `build` or `load`, so that there is none without tokens.
-
-    Attributes:
-        tokens: the token of each id.
-    """
-
-    def __init__(self, tokens: Sequence[str]) -> None:
-        self.tokens = tuple(tokens)
-        if self.tokens[:2] != SPECIAL or len(self.tokens) == 2:
-            raise ValueError(
-                f"a vocabulary holds {SPECIAL} and then tokens of training texts; got "
-                f"{list(self.tokens[:3])}. Make one with Vocabulary.build or Vocabulary.load"
-            )
-        self._ids = {token: i for i, token in enumerate(self.tokens)}
-        if len(self._ids) < len(self.tokens):
-            raise ValueError("a token stands twice in the vocabulary")
-
-    @classmethod
-    def build(
-        cls,
-        tokenized: Iterable[Sequence[str]],
-        min_count: int = 1,
-        max_size: int | None = None,
-    ) -> "Vocabulary":
-        """Number the tokens of the training texts, such as `map(words, texts)`.
-
-        Ordered by count, and by spelling where counts are equal: the same texts in any order
-        give the same ids.
-
-        Args:
-            tokenized: a sequence of tokens for each text; read once.
-            min_count: how often a token must occur.
-            max_size: most entries, `<pad>` and `<unk>` among them.
-
-        Raises:
-            TypeError: a text that is not cut into tokens yet.
-            ValueError: no token is left.
-        """
-        counts = collections.Counter()
-        for tokens in tokenized:
-            if isinstance(tokens, str):
-                raise TypeError("build reads lists of tokens, not texts: map(words, texts)")
-            counts.update(tokens)
-        kept = [t for t, n in counts.items() if n >= min_count and t not in SPECIAL]
-        kept.sort(key=lambda token: (-counts[token], token))
-        kept = kept[: None if max_size is None else max(0, max_size - 2)]
-        if not kept:
-            raise ValueError(
-                f"no token is left of {len(counts)} with min_count={min_count} and "
-                f"max_size={max_size}. If it is of 0: was an iterator given that had already run?"
-            )
-        return cls((*SPECIAL, *kept))
-
-    def encode(self, tokens: Iterable[str]) -> list[int]:
-        """Return the id of each token, `UNK` for one that is not in the vocabulary."""
-        if isinstance(tokens, str):
-            raise TypeError("encode reads a list of tokens, not a text")
-        return [self._ids.get(token, UNK) for token in tokens]
-
-    def decode(self, ids: Iterable[Any]) -> list[str]:
-        """Return the token of each id.
-
-        Raises:
-            ValueError: an id outside 0 … V - 1.
-        """
-        ids = [int(i) for i in ids]
-        if ids and not 0 <= min(ids) <= max(ids) < len(self):
-            raise ValueError(f"ids run from 0 to {len(self) - 1}; got {min(ids)} … {max(ids)}")
-        return [self.tokens[i] for i in ids]
-
-    def save(self, path: str | os.PathLike) -> None:
-        """Write it as JSON; the file at `path` is always the old one or the new one, whole."""
-        path = Path(path)
-        part = path.with_name(f"{path.name}.{os.getpid()}.part")
-        try:
-            part.write_text(json.dumps({"tokens": self.tokens}, indent=0), encoding="utf-8")
-            os.replace(part, path)
-        finally:
-            part.unlink(missing_ok=True)
-
-    @classmethod
-    def load(cls, path: str | os.PathLike) -> "Vocabulary":
-        """Read what `save` wrote.
-
-        Raises:
-            FileNotFoundError: there is no such file.
-            ValueError: the file is damaged or holds something else.
-        """
-        try:
-            tokens = json.loads(Path(path).read_text(encoding="utf-8"))["tokens"]
-            if not all(isinstance(token, str) for token in tokens):
-                raise TypeError("a token is not a string")
-            return cls(tokens)
-        except (ValueError, TypeError, KeyError) as error:
-            raise ValueError(f"{path} is damaged or holds no vocabulary: {error}") from error
-
-    def __len__(self) -> int:
-        return len(self.tokens)
-
-    def __contains__(self, token: object) -> bool:
-        return token in self._ids
-
-
 def encode(
     texts: Iterable[str],
     tokenize: Callable[[str], list[str]],
@@ -224,7 +134,7 @@ def pad(sequences: Sequence[Any]) -> tuple[Int64[Tensor, "B T"], Bool[Tensor, "B
     lengths = torch.tensor([len(sequence) for sequence in sequences])
     mask = torch.arange(max(1, int(lengths.max()))) < lengths[:, None]  # [B T]
     ids = torch.full(mask.shape, PAD)
-    ids[mask] = torch.tensor([int(i) for sequence in sequences for i in sequence])
+    ids[mask] = torch.tensor([int(i) for row in sequences for i in row], dtype=torch.int64)
     return ids, mask
 
 
@@ -287,182 +197,6 @@ def tf_idf(
     return (diags(1 / np.where(length == 0, 1, length)) @ weighted).tocsr()
 
 
-def keep_probability(
-    counts: Int64[np.ndarray, "V"], threshold: float = 1e-4
-) -> Float[np.ndarray, "V"]:
-    """Return with which probability an occurrence of each word is kept for training.
-
-    Source: Mikolov et al. 2013, "Distributed Representations of Words and Phrases", section 2.3.
-
-    Equation: eq-subsampling
-    """
-    share = counts / counts.sum()
-    return np.minimum(1, np.sqrt(threshold / np.maximum(share, np.finfo(float).tiny)))
-
-
-def noise(counts: Int64[np.ndarray, "V"]) -> Float[np.ndarray, "V"]:
-    """Return the distribution from which negatives are drawn.
-
-    Source: Mikolov et al. 2013, section 2.2.
-
-    Equation: eq-noise
-    """
-    flattened = counts**0.75
-    return flattened / flattened.sum()
-
-
-class SkipGram:
-    """Two vectors a word, one as the centre of a window, one as a context in it.
-
-    `loss` and `gradients` take a piece of text at once. The word at position i predicts the one
-    at j with weight `near[i, j]`; the same random words, the negatives, serve all centres.
-
-    Attributes:
-        centre, context: the vectors, [V, E].
-
-    Source: Mikolov et al. 2013, section 2.2. Shared negatives: Ji et al. 2016, "Parallelizing
-    Word2Vec in Shared and Distributed Memory", section 3.
-    """
-
-    def __init__(self, size: int, dim: int, negatives: int = 5, seed: int = 0) -> None:
-        random = torch.Generator().manual_seed(seed)
-        self.centre = (torch.rand(size, dim, generator=random) - 0.5) / dim
-        self.context = torch.zeros(size, dim)
-        self.negatives = negatives
-
-    def scores(
-        self,
-        ids: Int64[Tensor, "T"],
-        near: Float[Tensor, "T T"],
-        drawn: Int64[Tensor, "S"],
-    ) -> tuple[Float[Tensor, "T M"], Float[Tensor, "T M"], Float[Tensor, "T M"]]:
-        """Return scores, targets and weights of each centre with all words, M = T + S.
-
-        The first T columns are the words of the text itself, the others the negatives: their
-        weights sum to `negatives` times those of the contexts.
-        """
-        z = self.centre[ids] @ self.context[torch.cat([ids, drawn])].T  # [T M]
-        share = self.negatives * near.sum(1, keepdim=True) / len(drawn)  # [T 1]
-        weights = torch.cat([near, share.expand(-1, len(drawn))], 1)
-        targets = (torch.arange(z.shape[1]) < len(ids)).float().expand_as(z)
-        return z, targets, weights
-
-    def loss(
-        self, ids: Int64[Tensor, "T"], near: Float[Tensor, "T T"], drawn: Int64[Tensor, "S"]
-    ) -> Float[Tensor, ""]:
-        """Return the sum of the losses of all pairs, in nats.
-
-        Equation: eq-negative-sampling
-        """
-        z, targets, weights = self.scores(ids, near, drawn)
-        right = torch.where(targets == 1, z, -z)
-        return -(weights * torch.nn.functional.logsigmoid(right)).sum()
-
-    def gradients(
-        self, ids: Int64[Tensor, "T"], near: Float[Tensor, "T T"], drawn: Int64[Tensor, "S"]
-    ) -> tuple[Float[Tensor, "T E"], Float[Tensor, "M E"]]:
-        """Return the gradient of `loss` by the centre vectors of `ids`, and by the context
-        vectors of `ids` and `drawn`.
-
-        Equation: eq-skip-gram-gradient
-        """
-        z, targets, weights = self.scores(ids, near, drawn)
-        error = weights * (torch.sigmoid(z) - targets)  # [T M]
-        by_centre = error @ self.context[torch.cat([ids, drawn])]  # [T E]
-        return by_centre, error.T @ self.centre[ids]
-
-    def step(
-        self,
-        ids: Int64[Tensor, "T"],
-        near: Float[Tensor, "T T"],
-        drawn: Int64[Tensor, "S"],
-        lr: float,
-    ) -> None:
-        """Take one step of gradient descent in the rows of these words."""
-        by_centre, by_context = self.gradients(ids, near, drawn)
-        self.centre.index_add_(0, ids, by_centre, alpha=-lr)
-        self.context.index_add_(0, torch.cat([ids, drawn]), by_context, alpha=-lr)
-
-
-def train_skip_gram(
-    sequences: Sequence[Any],
-    vocabulary: Vocabulary | int,
-    dim: int = 100,
-    *,
-    window: int = 5,
-    negatives: int = 5,
-    threshold: float = 1e-4,
-    epochs: int = 5,
-    lr: float = 0.05,
-    seed: int = 0,
-    report: Callable[[float], Any] | None = None,
-) -> Float[Tensor, "V E"]:
-    """Return word vectors learned from sequences of ids, one row for each id.
-
-    `PAD` is a row of zeros and `UNK` the mean of the others; in training both are left out of
-    the text. A word that the sequences do not hold keeps its small random start.
-
-    Args:
-        vocabulary: gives the number of rows.
-        window: a word at distance d from the centre has the weight (window + 1 - d) / window,
-            what word2vec's window of random size comes to on average.
-        negatives, threshold: see `SkipGram` and `keep_probability`.
-        lr: at the beginning; it falls to 0 in equal steps.
-        report: called after each epoch with the mean loss of a pair and its negatives, in nats.
-
-    Raises:
-        ValueError: no sequence holds a word, or an id does not fit the vocabulary.
-    """
-    size = vocabulary if isinstance(vocabulary, int) else len(vocabulary)
-    ids = np.concatenate([np.asarray(s, np.int64) for s in sequences] or [np.zeros(0, np.int64)])
-    text = np.repeat(np.arange(len(sequences)), [len(s) for s in sequences])
-    ids, text = ids[ids > UNK], text[ids > UNK]
-    if not len(ids) or ids.max() >= size:
-        raise ValueError(f"need words with ids 2 … {size - 1}; got {len(ids)} of them")
-    counts = np.bincount(ids, minlength=size)
-    model, random = SkipGram(size, dim, negatives, seed), np.random.default_rng(seed)
-    keep, chances = keep_probability(counts, threshold), noise(counts).cumsum()
-    for epoch in range(epochs):
-        kept = random.random(len(ids)) < keep[ids]
-        order = np.argsort(random.permutation(len(sequences))[text[kept]], kind="stable")
-        chunks = zip(_chunks(ids[kept][order]), _chunks(text[kept][order]), strict=True)
-        total = pairs = 0.0
-        for k, (chunk, of) in enumerate(chunks):
-            near = _near(of, window)
-            drawn = torch.from_numpy(np.searchsorted(chances, random.random(SHARED) * chances[-1]))
-            rate = lr * (1 - (epoch + k * CHUNK / kept.sum()) / epochs)
-            if report and k % 50 == 0:
-                total, pairs = total + model.loss(chunk, near, drawn).item(), pairs + near.sum()
-            model.step(chunk, near, drawn, rate)
-        if report:
-            report(float(total / pairs))
-    model.centre[PAD] = 0
-    model.centre[UNK] = model.centre[2:].mean(0)
-    return model.centre
-
-
-def nearest(
-    vectors: Float[Tensor, "V E"], vocabulary: Vocabulary, word: str, k: int = 10
-) -> list[tuple[str, float]]:
-    """Return the k tokens whose vectors point most nearly the same way, with their cosines.
-
-    Raises:
-        ValueError: the word is not in the vocabulary, or the rows are not its.
-
-    Equation: eq-cosine
-    """
-    if word not in vocabulary:
-        raise ValueError(f"{word!r} is not in the vocabulary")
-    if len(vectors) != len(vocabulary):
-        raise ValueError(f"{len(vectors)} vectors for a vocabulary of {len(vocabulary)}")
-    (row,) = vocabulary.encode([word])
-    length = vectors.norm(dim=1).clamp(min=torch.finfo(vectors.dtype).tiny)  # [V]
-    cosine = vectors @ vectors[row] / (length * length[row])
-    cosine[[PAD, UNK, row]] = -torch.inf
-    values, rows = cosine.topk(min(k, len(vectors) - 3))
-    return list(zip(vocabulary.decode(rows), values.tolist(), strict=True))
-
-
 def train_subword(
     texts: Iterable[str], kind: Literal["wordpiece", "unigram"], size: int
 ) -> "tokenizers.Tokenizer":
@@ -488,15 +222,3 @@ def train_subword(
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
     tokenizer.train_from_iterator(texts, trainer)
     return tokenizer
-
-
-def _chunks(values: Int64[np.ndarray, "N"]) -> tuple[Tensor, ...]:
-    return torch.from_numpy(values).split(CHUNK)
-
-
-def _near(text: Int64[Tensor, "T"], window: int) -> Float[Tensor, "T T"]:
-    """Return how much each position counts as context of each other one of the same text."""
-    place = torch.arange(len(text))
-    distance = (place[:, None] - place).abs()  # [T T]
-    weight = (window + 1 - distance).clamp(min=0) / window
-    return weight * ((distance > 0) & (text[:, None] == text))
