@@ -21,9 +21,10 @@ from torch import nn
 
 from benchmarks import chosen, finish
 from tutorial_lib import data, tables, text, training
-from tutorial_lib.attention import AttentionClassifier
+from tutorial_lib.attention import AttentionClassifier, TransformerClassifier
 from tutorial_lib.cnn import TextCNN, ngram_filters
 from tutorial_lib.results import Recorder
+from tutorial_lib.rnn import RecurrentClassifier
 from tutorial_lib.training import TrainConfig
 
 SEEDS = range(3)
@@ -211,8 +212,12 @@ def config(epochs: int, lr: float, **more: Any) -> TrainConfig:
 
 
 CNN = {"embedding": 300, "filters": 100, "widths": (3, 4, 5), "dropout": 0.5, "mode": "rand"}
+LSTM = {"cell": "lstm", "embedding": 100, "hidden": 64, "pooling": "max", "dropout": 0.3}
+TRANSFORMER = {
+    "dim": 128, "heads": 4, "layers": 1, "feedforward": 256, "pooling": "max", "dropout": 0.2,
+}  # fmt: skip
 RECIPES = {
-    "textcnn-mr": Recipe("mr", "TextCNN-rand", TextCNN, CNN, config(6, 1e-3), folds=True),
+    "textcnn-mr": Recipe("mr", "TextCNN-rand", TextCNN, CNN, config(4, 3e-3), token_budget=2_400, folds=True),
     "textcnn-trec6": Recipe(
         "trec6", "TextCNN-rand", TextCNN, {**CNN, "filters": 200, "widths": (2, 3, 4)},
         config(8, 3e-3), token_budget=600, cased=True,
@@ -221,10 +226,20 @@ RECIPES = {
         "sst2", "TextCNN-rand", TextCNN, CNN, config(4, 1e-3, average=0.995),
         word_dropout=0.1, phrases=True,
     ),
-    "attention-sst2": Recipe(
-        "sst2", "attention over word vectors", AttentionClassifier,
-        {"embedding": 200, "queries": 4, "dropout": 0.5}, config(3, 1e-3, average=0.995),
-        token_budget=2_400, word_dropout=0.2, phrases=True,
+    "lstm-ag-news": Recipe(
+        "ag_news", "bidirectional LSTM", RecurrentClassifier, LSTM,
+        config(3, 3e-3, average=0.99), token_budget=6_000, smoothing=0.1, word_dropout=0.1,
+        length=120, min_count=2, skip_gram={"dim": 100, "epochs": 3},
+    ),
+    "lstm-imdb": Recipe(
+        "imdb", "bidirectional LSTM", RecurrentClassifier, LSTM, config(2, 2e-3, average=0.98),
+        token_budget=8_000, word_dropout=0.2, length=256, min_count=5,
+        skip_gram={"dim": 100, "epochs": 2},
+    ),
+    "transformer-sst2": Recipe(
+        "sst2", "Transformer, one layer", TransformerClassifier, TRANSFORMER,
+        config(3, 1e-3, warmup=0.1, average=0.995), token_budget=2_400, word_dropout=0.2,
+        phrases=True,
     ),
     "attention-imdb": Recipe(
         "imdb", "attention over word vectors", AttentionClassifier,
@@ -239,7 +254,7 @@ CHANGES: dict[str, dict[str, dict[str, Any]]] = {
     "textcnn-mr": {
         "word dropout of 0.2": {"word_dropout": 0.2},
         "label smoothing of 0.1": {"smoothing": 0.1},
-        "average of the weights": {"config": config(6, 1e-3, average=0.99)},
+        "average of the weights": {"config": config(4, 3e-3, average=0.99)},
         "filters from n-grams": {"ngrams": True},
         "skip-gram vectors, trained on": {
             "options": {**CNN, "mode": "non-static"}, "skip_gram": VECTORS,
@@ -248,15 +263,15 @@ CHANGES: dict[str, dict[str, dict[str, Any]]] = {
         "skip-gram vectors, two channels": {
             "options": {**CNN, "mode": "multichannel"}, "skip_gram": VECTORS,
         },
-        "float32 instead of bf16": {"config": config(6, 1e-3, precision="no")},
+        "float32 instead of bf16": {"config": config(4, 3e-3, precision="no")},
     },
-    "attention-sst2": {
+    "transformer-sst2": {
         "no phrases": {"phrases": False},
-        "one query": {"options": {"embedding": 200, "queries": 1, "dropout": 0.5}},
         "no word dropout": {"word_dropout": 0.0},
-        "no average of the weights": {"config": config(3, 1e-3)},
+        "no average of the weights": {"config": config(3, 1e-3, warmup=0.1)},
         "label smoothing of 0.1": {"smoothing": 0.1},
-        "skip-gram vectors": {"skip_gram": {"dim": 200, "epochs": 5}},
+        "mean instead of max": {"options": {**TRANSFORMER, "pooling": "mean"}},
+        "skip-gram vectors": {"skip_gram": {"dim": 128, "epochs": 5}},
     },
 }  # fmt: skip
 TASKS = [*RECIPES, *(f"{task}{ABLATION}" for task in CHANGES)]

@@ -62,8 +62,9 @@ class Vocabulary:
         kept = kept[: None if max_size is None else max(0, max_size - 2)]
         if not kept:
             raise ValueError(
-                f"no token is left of {len(counts)} with min_count={min_count} and "
-                f"max_size={max_size}. If it is of 0: was an iterator given that had already run?"
+                f"cannot build a vocabulary: no token is left of {len(counts)} with "
+                f"min_count={min_count} and max_size={max_size}. If it is of 0: was an iterator "
+                "given that had already run?"
             )
         return cls((*SPECIAL, *kept))
 
