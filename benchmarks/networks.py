@@ -154,10 +154,10 @@ def with_phrases(texts: Texts) -> tuple[list[str], np.ndarray]:
 
     Left out: phrases that are a validation or test sentence, or five words and more of one.
     """
-    from datasets import load_dataset
+    from pyarrow import parquet
 
-    folder = Path(os.environ["TUTORIAL_DATA"]) / "sst2_glue"
-    phrases = load_dataset("parquet", data_files=str(folder / "train.parquet"))["train"]
+    path = Path(os.environ["TUTORIAL_DATA"]) / "sst2_glue" / "train.parquet"
+    phrases = parquet.read_table(path).to_pydict()
     joined = [" ".join(text.words(t)) for k in ("validation", "test") for t in texts[k][0]]
     held_out, everything = set(joined), "\n".join(f" {t} " for t in joined)
     strings, labels = list(texts["train"][0]), list(texts["train"][1])
@@ -217,7 +217,9 @@ TRANSFORMER = {
     "dim": 128, "heads": 4, "layers": 1, "feedforward": 256, "pooling": "max", "dropout": 0.2,
 }  # fmt: skip
 RECIPES = {
-    "textcnn-mr": Recipe("mr", "TextCNN-rand", TextCNN, CNN, config(4, 3e-3), token_budget=2_400, folds=True),
+    "textcnn-mr": Recipe(
+        "mr", "TextCNN-rand", TextCNN, CNN, config(4, 3e-3), token_budget=2_400, folds=True,
+    ),
     "textcnn-trec6": Recipe(
         "trec6", "TextCNN-rand", TextCNN, {**CNN, "filters": 200, "widths": (2, 3, 4)},
         config(8, 3e-3), token_budget=600, cased=True,

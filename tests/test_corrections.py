@@ -1,6 +1,7 @@
 """For each item of book/corrections.md: the fault is real, and what the book does is free of it."""
 
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,8 @@ import torch
 from sklearn.tree import DecisionTreeClassifier
 from torch.nn import functional as F
 
-from tutorial_lib import attention, cnn, evaluation, results, rnn, softmax, tables, text
-from tutorial_lib.baselines import NaiveBayes
+from tutorial_lib import attention, cnn, data, evaluation, results, rnn, softmax, tables, text
+from tutorial_lib.baselines import NBSVM, NaiveBayes, bag_of_words
 from tutorial_lib.data.provenance import Provenance
 
 RUNS = Path(__file__).parents[1] / "book" / "results"
@@ -185,3 +186,304 @@ def test_two_runs_of_one_model_differ_by_more_than_a_point_and_the_spread_says_s
             run.metrics["accuracy"] = value
     mean, spread = 100 * np.mean(accuracy), 100 * np.std(accuracy, ddof=1)
     assert f"{mean:.1f} ± {spread:.1f} (10)" in tables.table([record.run()])
+
+
+def random_states(time=6, dim=8, seed=0):
+    return torch.randn(1, time, dim, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.correction(15)
+def test_scores_of_equal_positions_let_no_token_see_another():
+    x = random_states()
+
+    def faulty(x):
+        scores = (x * x).sum(-1) / math.sqrt(8)  # [B T]: query t with key t only
+        return scores.softmax(-1)[..., None] * x
+
+    def right(x):
+        return attention.attention(x, x, x)[0]
+
+    # What comes out at a position points where it pointed before: it was scaled, nothing mixed in.
+    torch.testing.assert_close(F.cosine_similarity(faulty(x), x, -1), torch.ones(1, 6))
+    assert F.cosine_similarity(right(x), x, -1).min() < 0.9
+    # In the direction across its own, position 0 feels a change elsewhere only in ours.
+    changed = x.clone()
+    changed[:, 3] += 2
+    for function, moved in ((faulty, False), (right, True)):
+        turned = F.cosine_similarity(function(x)[:, 0], function(changed)[:, 0]) < 1 - 1e-5
+        assert turned.item() == moved
+
+
+@pytest.mark.correction(16)
+def test_a_mean_of_weighted_values_shrinks_with_the_length():
+    for time in (4, 40):
+        x = random_states(time)
+        y, weights = attention.weigh(torch.zeros(1, 1, time), x)
+        averaged = (weights.transpose(1, 2) * x).mean(1)
+        torch.testing.assert_close(averaged * time, y[:, 0])
+        torch.testing.assert_close(y[:, 0], x.mean(1))  # equal scores: already the mean
+    # Padding changes it again, mask or no mask.
+    mask = torch.tensor([[True] * 4 + [False] * 36])
+    y, weights = attention.weigh(torch.zeros(1, 1, 40), x, mask[:, None])
+    torch.testing.assert_close(y[:, 0], x[:, :4].mean(1))
+    torch.testing.assert_close((weights.transpose(1, 2) * x).mean(1), y[:, 0] / 40)
+
+
+@pytest.mark.correction(17)
+def test_without_a_mask_padding_takes_its_share_of_the_attention():
+    torch.manual_seed(0)
+    model = attention.AttentionClassifier(9, 2, embedding=4).eval()
+    model.pools[0].score.weight.data.zero_()  # all scores are equal
+    ids, mask = text.pad([[3, 4, 5], list(range(3, 9)) * 2])
+    ((_, weights),) = model.attend(ids, torch.ones_like(mask))
+    torch.testing.assert_close(weights[0, 3:].sum(), torch.tensor(9 / 12))
+    alone, _ = text.pad([[3, 4, 5]])
+    expected = model(alone, alone > 0)[0]
+    assert not torch.allclose(model(ids, torch.ones_like(mask))[0], expected)
+    torch.testing.assert_close(model(ids, mask)[0], expected)
+
+
+@pytest.mark.correction(18)
+def test_additive_and_dot_product_attention_are_different_functions():
+    query, one = torch.tensor([[1.0, 1.0]]), torch.eye(2)
+    keys = torch.tensor([[3.0, 0.0], [1.0, 1.0]])
+    dot = attention.dot_product_scores(query, keys)[0]
+    added = attention.additive_scores(query, keys, one, one, torch.ones(2))[0]
+    assert dot.argmax() == 0 and added.argmax() == 1  # they look at different tokens
+    # The dot product grows with the key; the additive score is bounded by the sum of |u|.
+    torch.testing.assert_close(attention.dot_product_scores(query, 100 * keys)[0], 100 * dot)
+    far = attention.additive_scores(query, 100 * keys, one, one, torch.ones(2))
+    assert (far <= 2).all()
+
+
+@pytest.mark.correction(19)
+def test_the_root_of_the_whole_width_flattens_every_head():
+    dim, heads = 64, 16
+    generator = torch.Generator().manual_seed(0)
+    q, k = torch.randn(2, 500, dim // heads, generator=generator, dtype=torch.float64)
+    right, wrong = attention.dot_product_scores(q, k), q @ k.T / math.sqrt(dim)
+    assert right.var().item() == pytest.approx(1, rel=0.1)
+    assert wrong.var().item() == pytest.approx(1 / heads, rel=0.1)
+    assert softmax.entropy(wrong.softmax(-1)).mean() > softmax.entropy(right.softmax(-1)).mean()
+    # torch divides by the root of a head's width too.
+    expected = F.scaled_dot_product_attention(q, k, q)
+    torch.testing.assert_close(attention.attention(q, k, q)[0], expected)
+    assert not torch.allclose(wrong.softmax(-1) @ q, expected)
+
+
+@pytest.mark.correction(20)
+def test_attention_weighs_values_knows_no_positions_and_is_what_transformers_mix_with():
+    # It weighs values: twice the values, twice the output; the weights do not move.
+    q, k, v = (random_states(seed=seed) for seed in range(3))
+    (y, weights), (twice, same) = attention.attention(q, k, v), attention.attention(q, k, 2 * v)
+    torch.testing.assert_close(twice, 2 * y)
+    torch.testing.assert_close(same, weights)
+    # It weighs no positional encodings: put the tokens in another order and the outputs follow.
+    torch.manual_seed(0)
+    layer, x, order = attention.EncoderLayer(8, 2, 16).eval(), random_states(), [3, 1, 5, 0, 4, 2]
+    torch.testing.assert_close(layer(x[:, order])[0], layer(x)[0][:, order])
+    # A Transformer's tokens meet in attention only: without it a token ignores all others.
+    changed = x.clone()
+    changed[:, 3] += 1
+    assert not torch.allclose(layer(x)[0][:, 0], layer(changed)[0][:, 0])
+    for parameter in layer.attention.output.parameters():
+        parameter.data.zero_()
+    torch.testing.assert_close(layer(x)[0][:, 0], layer(changed)[0][:, 0])
+
+
+@pytest.mark.correction(20)
+def test_the_references_date_attention_before_the_transformer():
+    entries = (RUNS.parent / "references.bib").read_text(encoding="utf-8").split("\n@")
+    year = {
+        key: int(re.search(r"year = \{(\d+)\}", entry)[1])
+        for entry in entries
+        for key in ("graves2013", "bahdanau2015", "vaswani2017")
+        if key in entry.split("\n")[0]
+    }
+    assert year["graves2013"] < year["bahdanau2015"] < year["vaswani2017"]
+
+
+@pytest.mark.correction(21)
+def test_different_attention_maps_give_one_and_the_same_prediction():
+    # Ten values of width 4: some directions of the weights leave the weighted sum as it is.
+    values = random_states(time=10, dim=4).double()
+    _, weights = attention.weigh(torch.zeros(1, 1, 10, dtype=torch.float64), values)
+    fixed = torch.cat([values[0].T, torch.ones(1, 10, dtype=torch.float64)])  # sum and total
+    free = torch.linalg.svd(fixed).Vh[-1]  # no change of either
+    other = weights + free * (0.9 * weights.min() / free.abs().max())
+    assert (other > 0).all() and (other - weights).abs().max() > 0.05
+    torch.testing.assert_close(other.sum(), torch.tensor(1.0, dtype=torch.float64))
+    torch.testing.assert_close(other @ values, weights @ values)
+
+
+@pytest.mark.correction(21)
+def test_a_token_can_hold_the_attention_and_change_nothing():
+    model = attention.AttentionClassifier(9, 2, embedding=2, dropout=0.0).eval()
+    with torch.no_grad():
+        model.embedding.weight.zero_()
+        model.embedding.weight[3, 0] = 1.0  # word 3: the scores read this element …
+        model.embedding.weight[4, 1] = 1.0  # word 4: … and the logits this one
+        model.pools[0].project.weight.copy_(torch.eye(2))
+        model.pools[0].project.bias.zero_()
+        model.pools[0].score.weight.copy_(torch.tensor([[4.0, 0.0]]))
+        model.output.weight.copy_(torch.tensor([[0.0, 0.0], [0.0, 9.0]]))
+        model.output.bias.copy_(torch.tensor([0.0, -0.1]))
+    ids, mask = text.pad([[3, 4, 5, 6]])
+    ((_, weights),) = model.attend(ids, mask)
+    assert weights[0, 0] > 0.8  # the map says: word 3
+    removed = attention.occlusion(model, ids, mask)[0]
+    assert removed[0] < 0 < removed[1]  # without word 3 the model is only surer; word 4 decides
+    assert removed.argmax() == 1
+
+
+@pytest.mark.correction(11)
+def test_a_dense_layer_over_a_text_is_no_convolution():
+    time, dim, filters, width = 8, 4, 5, 3
+    random = torch.Generator().manual_seed(0)
+    x = torch.randn(1, time, dim, generator=random)
+    weight = torch.randn(filters, dim, width, generator=random)
+    outputs = cnn.output_length(time, width) * filters
+    dense = torch.randn(time * dim, outputs, generator=random)
+    assert dense.numel() == 6 * 8 * weight.numel() // width  # windows · T / w times the weights
+    # Move the text by one place: the convolution's features move along, the dense layer's do not.
+    moved = x.roll(1, dims=1)
+    features, of_moved = (cnn.conv1d(t, weight, torch.zeros(filters)) for t in (x, moved))
+    torch.testing.assert_close(of_moved[:, 1:], features[:, :-1])
+    first, second = ((t.flatten(1) @ dense).view(1, -1, filters) for t in (x, moved))
+    assert (second[:, 1:] - first[:, :-1]).abs().mean() > 1
+    # There is a W that convolves, and it is almost empty.
+    tied = cnn.as_dense(weight, time)
+    torch.testing.assert_close((x.flatten(1) @ tied).view_as(features), features)
+    assert (tied != 0).float().mean().item() == pytest.approx(width / time)
+
+
+@pytest.mark.correction(11)
+def test_w_x_plus_b_at_each_word_sees_no_neighbours():
+    ids = torch.tensor([[2, 3, 4, 5, 6], [6, 4, 2, 5, 3]])  # the same words in another order
+    for width, blind in ((1, True), (2, False)):
+        torch.manual_seed(0)
+        model = cnn.TextCNN(7, 2, embedding=8, filters=16, widths=(width,)).eval()
+        z = model(ids, ids > 0)
+        assert torch.allclose(z[0], z[1], atol=1e-6) == blind
+
+
+@pytest.mark.correction(14)
+def test_an_average_over_time_fades_with_length_and_with_padding():
+    x = torch.zeros(1, 100, 1)
+    x[0, 3] = 1.0  # one window that fires
+    for length in (4, 10, 100):
+        mask = torch.arange(100)[None] < length
+        assert cnn.max_over_time(x, mask).item() == 1
+        average = (x * mask[..., None]).sum(1) / mask.sum()
+        assert average.item() == pytest.approx(1 / length)
+    # And a plain mean reads padding too: the text's neighbours in the batch decide.
+    short = torch.arange(100)[None] < 4
+    assert x[:, :4].mean().item() == 0.25 and x[:, :50].mean().item() == pytest.approx(0.02)
+    torch.testing.assert_close(
+        cnn.max_over_time(x[:, :50], short[:, :50]), cnn.max_over_time(x, short)
+    )
+
+
+@pytest.mark.correction(6)
+def test_before_it_is_built_a_vocabulary_knows_nothing_and_ours_cannot_exist():
+    index = {}  # to be filled later
+    praise, blame = ([index.get(w, text.UNK) for w in t.split()] for t in ("so good", "so bad"))
+    assert praise == blame  # no error: to a model the two texts are one
+    read = map(text.words, ["so good", "so bad"])
+    built = text.Vocabulary.build(read)
+    assert built.encode(["so", "good"]) != built.encode(["so", "bad"])
+    for unbuilt in (lambda: text.Vocabulary(()), lambda: text.Vocabulary.build(read)):
+        with pytest.raises(ValueError, match="build"):
+            unbuilt()
+
+
+@pytest.mark.correction(7)
+def test_a_vocabulary_fitted_anew_points_at_other_words_rows():
+    source, target = (list(map(str.split, t)) for t in (["b a a", "c a b"], ["c d", "c b", "c a"]))
+    first, anew = text.Vocabulary.build(source), text.Vocabulary.build(target)
+    rows = torch.arange(len(first))[:, None]  # row i was trained for the token of id i
+    for tokens in target:
+        known = [token for token in tokens if token in first]
+        kept, wrong = rows[first.encode(known)], anew.encode(known)
+        assert first.decode(kept[:, 0]) == known
+        assert all(i != j for i, j in zip(wrong, first.encode(known), strict=True))
+    assert anew.encode(["c"]) == first.encode(["a"])  # the commonest word of either
+
+
+@pytest.mark.correction(8)
+def test_the_usual_stop_list_makes_praise_and_blame_the_same_text():
+    kinds = ["good", "bad", "not good", "not bad"]
+    texts, y = [f"the film is {kinds[i % 4]} {i}" for i in range(80)], np.array([1, 0, 0, 1] * 20)
+    score = {}
+    for stop_words in (None, "english"):
+        features = bag_of_words((1, 2)).set_params(stop_words=stop_words)
+        x = features.fit_transform(texts[:40])
+        predicted = NBSVM().fit(x, y[:40]).predict(features.transform(texts[40:]))
+        score[stop_words] = (predicted == y[40:]).mean()
+    assert score == {None: 1.0, "english": 0.5}
+
+
+@pytest.mark.correction(10)
+def test_a_loader_has_no_next_batch_and_sorting_shows_the_same_batches_each_epoch():
+    lengths = np.random.default_rng(0).integers(1, 60, 600)
+    sequences = [np.full(length, 2, np.int32) for length in lengths]
+
+    def epochs(shuffle):
+        loader = data.batches(sequences, token_budget=512, shuffle=shuffle)
+        with pytest.raises(AttributeError):
+            loader.next_batch()
+        found = [[tuple(batch["rows"].tolist()) for batch in loader] for _ in range(3)]
+        for batches in found:
+            assert sorted(row for rows in batches for row in rows) == list(range(600))
+        return found, loader.padding_share
+
+    by_length, _ = epochs(shuffle=False)
+    assert by_length[0] == by_length[1] == by_length[2]
+    fresh, padding = epochs(shuffle=True)
+    assert not set(fresh[0]) & set(fresh[1]) and not set(fresh[1]) & set(fresh[2])
+    whole = lengths[: 600 // 16 * 16].reshape(-1, 16)  # any 16 at a time
+    assert padding < 0.1 < 1 - lengths.mean() / whole.max(1).mean()
+
+
+@pytest.mark.correction(12)
+def test_a_state_read_after_the_padding_depends_on_the_batch_and_forgets_the_text():
+    torch.manual_seed(0)
+    model = rnn.RecurrentClassifier(9, 2, embedding=4, hidden=4, bidirectional=False).eval()
+    texts = [[3, 4, 5], [6, 7, 8]]
+
+    def read(padding):
+        """Return the final states as the fault reads them, and our logits."""
+        ids, mask = text.pad([*texts, [2] * (3 + padding)])
+        _, h = model.layer(model.embedding(ids))  # no packing: padding is read too
+        return h[0, :2], model(ids, mask)[:2]
+
+    with torch.no_grad():
+        (alone, right), (beside, same), (far, still) = (read(padding) for padding in (0, 2, 500))
+    assert (alone - beside).abs().max() > 0.05
+    torch.testing.assert_close([same, still], [right, right])
+    assert (alone[0] - alone[1]).abs().max() > 0.1
+    torch.testing.assert_close(far[0], far[1])  # two texts, one state: only padding is left of them
+
+
+@pytest.mark.correction(13)
+def test_with_batch_and_time_confused_a_text_is_read_across_its_neighbours():
+    torch.manual_seed(0)
+    confused, right = torch.nn.GRU(4, 4), torch.nn.GRU(4, 4, batch_first=True)
+    right.load_state_dict(confused.state_dict())
+    x = torch.randn(3, 6, 4)  # [B T E]
+
+    def moved(layer, row, place):
+        """Tell whether the state that stands for text 1 changes with one word."""
+        changed = x.clone()
+        changed[row, place] += 1
+        return not torch.equal(layer(changed)[0][1, -1], layer(x)[0][1, -1])
+
+    assert confused(x)[0].shape == right(x)[0].shape  # nothing complains
+    assert moved(right, 1, 0) and not moved(right, 0, 5)  # its own words and no others
+    assert not moved(confused, 1, 0) and moved(confused, 0, 5)  # the other way round
+    # One text at a time, `squeeze(0)` gives what looks like a state for each word: no word in
+    # it has seen another.
+    _, h = confused(x[:1])
+    assert h.squeeze(0).shape == right(x[:1])[0].squeeze(0).shape == (6, 4)
+    each = torch.cat([right(x[:1, t : t + 1])[1][0] for t in range(6)])
+    torch.testing.assert_close(h.squeeze(0), each)

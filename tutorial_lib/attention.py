@@ -53,16 +53,16 @@ def additive_scores(
     keys: Float[Tensor, "*batch T E"],
     w_query: Float[Tensor, "H F"],
     w_key: Float[Tensor, "H E"],
-    v: Float[Tensor, "H"],
+    u: Float[Tensor, "H"],
 ) -> Float[Tensor, "*batch M T"]:
-    """Return v · tanh(W_q q + W_k k) for every query and key: a small network compares them.
+    """Return u · tanh(W_q q + W_k k) for every query and key: a small network compares them.
 
     Source: Bahdanau, Cho and Bengio 2015, section 3.1 and appendix A.1.2.
 
     Equation: eq-additive
     """
     mixed = (queries @ w_query.T).unsqueeze(-2) + (keys @ w_key.T).unsqueeze(-3)  # [*batch M T H]
-    return mixed.tanh() @ v
+    return mixed.tanh() @ u
 
 
 class AttentionPooling(nn.Module):
@@ -278,12 +278,15 @@ def occlusion(
     Equation: eq-occlusion
     """
     whole, predicted = log_softmax(model(ids, mask)).max(1, keepdim=True)  # [B 1]
-    losses = []
+    scores = whole.new_zeros(ids.shape)
     for t in range(ids.shape[1]):
-        without = ids.clone()
-        without[:, t] = UNK
-        losses.append(whole - log_softmax(model(without, mask)).gather(1, predicted))
-    return torch.cat(losses, 1) * mask
+        rows = mask[:, t].nonzero()[:, 0]  # a row without a token here keeps its 0
+        if len(rows):
+            without = ids[rows]  # a copy
+            without[:, t] = UNK
+            left = log_softmax(model(without, mask[rows])).gather(1, predicted[rows])  # [rows 1]
+            scores[rows, t] = (whole[rows] - left)[:, 0]
+    return scores
 
 
 def precision_at_k(

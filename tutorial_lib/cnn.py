@@ -109,7 +109,7 @@ def as_dense(weight: Float[Tensor, "O E w"], time: int) -> Float[Tensor, "inputs
     Equation: eq-dense
     """
     filters, dim, _ = weight.shape
-    units = torch.eye(time * dim, dtype=weight.dtype).view(-1, time, dim)
+    units = torch.eye(time * dim, dtype=weight.dtype, device=weight.device).view(-1, time, dim)
     return conv1d(units, weight, weight.new_zeros(filters)).flatten(1)
 
 
@@ -124,8 +124,8 @@ def window_mask(mask: Bool[Tensor, "B T"], width: int) -> Bool[Tensor, "B M"]:
 def max_over_time(x: Float[Tensor, "B T O"], mask: Bool[Tensor, "B T"]) -> Float[Tensor, "B O"]:
     """Return the largest value of each column where `mask` is true; 0 where it never is.
 
-    Source: Collobert et al. 2011, "Natural Language Processing (Almost) from Scratch",
-    section 3.2.3.
+    Source: Collobert et al. 2011, "Natural Language Processing (Almost) from Scratch", the max
+    layer of the sentence approach.
 
     Equation: eq-max-over-time
     """
@@ -256,7 +256,7 @@ def ngram_filters(
     centres = []
     for ngrams in _telling_ngrams(sequences, labels, classes, n):
         best = ngrams[: max(each, int(share * len(ngrams)))]
-        points = vectors[torch.from_numpy(best)].flatten(1).numpy()  # [n-grams n·E]
+        points = vectors[torch.from_numpy(best).long()].flatten(1).numpy()  # [n-grams n·E]
         if clusters := min(each, len(points)):
             found = KMeans(clusters, n_init=1, random_state=seed).fit(points).cluster_centers_
             centres.append(torch.from_numpy(found).view(clusters, n, -1).transpose(1, 2))

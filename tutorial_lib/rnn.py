@@ -1,11 +1,11 @@
 """Chapter 05: recurrent networks, one token after another.
 
-A cell reads one token and updates a state of fixed size; run over a text, the last state has
-seen all of it. The cells are written by hand and equal torch's with the same weights. The
-classifier runs torch's own over packed sequences, which is the same and faster.
+A state of fixed size is carried from token to token; after the last it has seen the whole text.
+The classifier runs torch's layers over packed sequences, which gives what the cells written by
+hand give (`tutorial_lib.cells`) and is faster.
 
-Shapes: B batch, T time (tokens), E embedding, H hidden, C classes, V vocabulary. A state is a
-tuple whose first entry is h; the LSTM's has its cell c as the second.
+Shapes: B batch, T time (tokens), E embedding, H hidden, D = 2H if two directions are read and H
+if one is, C classes.
 """
 
 from collections.abc import Callable
@@ -16,170 +16,37 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from tutorial_lib.attention import AttentionPooling, _check_sizes, _embedded, _embedding
+from tutorial_lib.cells import (
+    CELLS,
+    Cell,
+    ElmanCell,
+    GRUCell,
+    LSTMCell,
+    bidirectional,
+    open_gates,
+    run,
+)
 from tutorial_lib.cnn import max_over_time
 
-State = tuple[Float[Tensor, "B H"], ...]
+__all__ = [
+    "CELLS",
+    "Cell",
+    "ElmanCell",
+    "GRUCell",
+    "LSTMCell",
+    "RecurrentClassifier",
+    "backpropagate",
+    "bidirectional",
+    "elman_jacobian",
+    "gradient_by_distance",
+    "open_gates",
+    "power_norms",
+    "run",
+    "spectral_radius",
+]
+
 LAYERS = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
 POOLINGS = ("last", "mean", "max", "attention")
-
-
-class Cell(nn.Module):
-    """What the three cells share: weights in torch's shapes, names and order of gates.
-
-    So `cell.load_state_dict(nn.GRUCell(E, H).state_dict())` copies torch's weights.
-
-    Args:
-        inputs: size of what is read at each step, E.
-        hidden: size of the state, H.
-
-    Raises:
-        ValueError: a size below 1.
-    """
-
-    gates: int  # how many linear maps of input and state a step takes
-    parts = 1  # tensors in a state
-
-    def __init__(self, inputs: int, hidden: int) -> None:
-        super().__init__()
-        _check_sizes(inputs, hidden)
-        self.inputs, self.hidden = inputs, hidden
-        self.weight_ih = nn.Parameter(torch.empty(self.gates * hidden, inputs))
-        self.weight_hh = nn.Parameter(torch.empty(self.gates * hidden, hidden))
-        self.bias_ih = nn.Parameter(torch.empty(self.gates * hidden))
-        self.bias_hh = nn.Parameter(torch.empty(self.gates * hidden))
-        for weight in self.parameters():
-            nn.init.uniform_(weight, -(hidden**-0.5), hidden**-0.5)  # as torch's
-
-    def start(self, batch: int) -> State:
-        """Return a state of zeros."""
-        return (self.weight_hh.new_zeros(batch, self.hidden),) * self.parts
-
-    def _from_input(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Return W x + b of each gate, [B H] each."""
-        return (x @ self.weight_ih.T + self.bias_ih).chunk(self.gates, -1)
-
-    def _from_state(self, h: Tensor) -> tuple[Tensor, ...]:
-        """Return U h + b of each gate, [B H] each."""
-        return (h @ self.weight_hh.T + self.bias_hh).chunk(self.gates, -1)
-
-
-class ElmanCell(Cell):
-    """The plain recurrent cell.
-
-    Args:
-        activation: tanh, as in the paper; or another function of one tensor.
-
-    Source: Elman 1990, "Finding Structure in Time".
-    """
-
-    gates = 1
-
-    def __init__(
-        self, inputs: int, hidden: int, activation: Callable[[Tensor], Tensor] = torch.tanh
-    ) -> None:
-        super().__init__(inputs, hidden)
-        self.activation = activation
-
-    def forward(self, x: Float[Tensor, "B E"], state: State) -> State:
-        """Return the next state, (h,).
-
-        Equation: eq-elman
-        """
-        (h,) = state
-        (a,), (b,) = self._from_input(x), self._from_state(h)
-        return (self.activation(a + b),)
-
-
-class LSTMCell(Cell):
-    """Long short-term memory: the cell c changes by what gates let in and keep.
-
-    Source: Hochreiter and Schmidhuber 1997; the forget gate is from Gers et al. 2000.
-    """
-
-    gates = 4  # input, forget, candidate, output: torch's order
-    parts = 2
-
-    def forward(self, x: Float[Tensor, "B E"], state: State) -> State:
-        """Return the next state, (h, c).
-
-        Equation: eq-lstm-gates, eq-lstm-cell, eq-lstm-state
-        """
-        h, c = state
-        i, f, g, o = (a + b for a, b in zip(self._from_input(x), self._from_state(h), strict=True))
-        c = f.sigmoid() * c + i.sigmoid() * g.tanh()
-        return o.sigmoid() * c.tanh(), c
-
-
-class GRUCell(Cell):
-    """The gated recurrent unit: one gate mixes the old state with a new one.
-
-    As in torch, the reset gate acts on U h + b, after the matrix product; in the paper it acts
-    on h, before.
-
-    Source: Cho et al. 2014, "Learning Phrase Representations using RNN Encoder-Decoder for
-    Statistical Machine Translation", section 2.3.
-    """
-
-    gates = 3  # reset, update, candidate: torch's order
-
-    def forward(self, x: Float[Tensor, "B E"], state: State) -> State:
-        """Return the next state, (h,).
-
-        Equation: eq-gru-gates, eq-gru-candidate, eq-gru-state
-        """
-        (h,) = state
-        (ri, zi, ni), (rh, zh, nh) = self._from_input(x), self._from_state(h)
-        r, z = (ri + rh).sigmoid(), (zi + zh).sigmoid()
-        n = (ni + r * nh).tanh()
-        return ((1 - z) * n + z * h,)
-
-
-CELLS = {"rnn": ElmanCell, "lstm": LSTMCell, "gru": GRUCell}
-
-
-def run(
-    cell: Cell,
-    x: Float[Tensor, "B T E"],
-    mask: Bool[Tensor, "B T"] | None = None,
-    state: State | None = None,
-    *,
-    reverse: bool = False,
-) -> tuple[Float[Tensor, "B T H"], State]:
-    """Run a cell over time; where the mask is false the state stays as it is.
-
-    Args:
-        mask: true at tokens; all are if None.
-        state: to start from; zeros if None.
-        reverse: read from the last token to the first.
-
-    Returns:
-        h after each token, zeros where there is none; and the final state.
-
-    Equation: eq-masked-step
-    """
-    batch, time, _ = x.shape
-    mask = x.new_ones(batch, time, dtype=torch.bool) if mask is None else mask
-    state = cell.start(batch) if state is None else state
-    outputs = [x.new_zeros(batch, cell.hidden)] * time
-    for t in reversed(range(time)) if reverse else range(time):
-        token = mask[:, t, None]  # [B 1]
-        new = cell(x[:, t], state)
-        state = tuple(torch.where(token, n, old) for n, old in zip(new, state, strict=True))
-        outputs[t] = state[0] * token
-    states = torch.stack(outputs, 1) if outputs else x.new_zeros(batch, 0, cell.hidden)
-    return states, state
-
-
-def bidirectional(
-    forward: Cell, backward: Cell, x: Float[Tensor, "B T E"], mask: Bool[Tensor, "B T"]
-) -> Float[Tensor, "B T D"]:
-    """Run one cell from the left and one from the right; their states side by side, D = 2H.
-
-    Source: Schuster and Paliwal 1997.
-
-    Equation: eq-bidirectional
-    """
-    return torch.cat([run(forward, x, mask)[0], run(backward, x, mask, reverse=True)[0]], -1)
 
 
 @torch.no_grad()
@@ -194,10 +61,15 @@ def backpropagate(
     Returns:
         The gradient of the loss by the state after each token, and by each weight of the cell.
 
+    Raises:
+        ValueError: a cell with another activation than tanh.
+
     Source: Werbos 1990, "Backpropagation Through Time: What It Does and How to Do It".
 
     Equation: eq-bptt, eq-bptt-weights
     """
+    if cell.activation is not torch.tanh:
+        raise ValueError("the derivative written out here is that of tanh")
     states, _ = run(cell, x)
     before = torch.cat([torch.zeros_like(states[:, :1]), states[:, :-1]], 1)  # [B T H]
     by_state, errors = [], []
@@ -273,28 +145,6 @@ def gradient_by_distance(
     return totals / counts
 
 
-@torch.no_grad()
-def open_gates(module: nn.Module, bias: float) -> None:
-    """Set the bias of what keeps the past, so that a new cell starts with a long memory.
-
-    That is the LSTM's forget gate and the GRU's update gate, of a cell or a layer, ours or
-    torch's. With a bias b the gate starts near sigmoid(b).
-
-    Source: Jozefowicz, Zaremba and Sutskever 2015, section 2.2.
-
-    Raises:
-        ValueError: a module without such a gate.
-
-    Equation: eq-forget-path
-    """
-    if not isinstance(module, LSTMCell | GRUCell | nn.LSTM | nn.GRU | nn.LSTMCell | nn.GRUCell):
-        raise ValueError(f"no gate of a {type(module).__name__} keeps the past")
-    gates = 4 if isinstance(module, LSTMCell | nn.LSTM | nn.LSTMCell) else 3
-    for name, parameter in module.named_parameters():
-        if name.startswith("bias"):
-            parameter.chunk(gates)[1].fill_(bias if name.startswith("bias_ih") else 0.0)
-
-
 class RecurrentClassifier(nn.Module):
     """Word vectors, a recurrent layer, one vector for the text, a linear layer.
 
@@ -311,6 +161,7 @@ class RecurrentClassifier(nn.Module):
         pooling: `last` (the state after the last token; backwards, after the first), or `mean`,
             `max` or `attention` over the states of all tokens.
         dropout: share of the word vectors' elements, and of the pooled ones, set to 0 in training.
+        gate_bias: starting bias of the gate that keeps the past, see `open_gates`; torch's if None.
         vectors: word vectors to start from, one row for each id; copied.
 
     Raises:
@@ -328,6 +179,7 @@ class RecurrentClassifier(nn.Module):
         bidirectional: bool = True,
         pooling: str = "last",
         dropout: float = 0.3,
+        gate_bias: float | None = None,
         vectors: Float[Tensor, "..."] | None = None,
     ) -> None:
         super().__init__()
@@ -337,6 +189,8 @@ class RecurrentClassifier(nn.Module):
                 raise ValueError(f"{what} is one of {', '.join(allowed)}; got {choice!r}")
         self.embedding = _embedding(vocabulary_size, embedding, vectors, std=1.0)
         self.layer = LAYERS[cell](embedding, hidden, batch_first=True, bidirectional=bidirectional)
+        if gate_bias is not None:
+            open_gates(self.layer, gate_bias)
         width = hidden * (2 if bidirectional else 1)
         self.pooling = pooling
         self.attention = AttentionPooling(width) if pooling == "attention" else None

@@ -5,8 +5,8 @@ A text becomes tokens, a vocabulary numbers them, and the numbers become counts 
 Shapes: N texts, B batch, T time (tokens), V vocabulary, E embedding. Sparse matrices are SciPy's.
 """
 
+import functools
 import html
-import itertools
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
@@ -89,12 +89,7 @@ def characters(text: str) -> list[str]:
 
 def chinese_words(text: str) -> list[str]:
     """Return the words into which jieba, a dictionary with a model for new words, cuts Chinese."""
-    import logging
-
-    import jieba
-
-    jieba.setLogLevel(logging.WARNING)
-    return [word for word in jieba.cut(normalize(text).lower()) if not word.isspace()]
+    return [word for word in _jieba().cut(normalize(text).lower()) if not word.isspace()]
 
 
 def encode(
@@ -163,7 +158,7 @@ def bag_of_words(sequences: Sequence[Any], size: int) -> "scipy.sparse.csr_matri
     from scipy.sparse import csr_matrix
 
     lengths = [len(sequence) for sequence in sequences]
-    ids = np.fromiter(itertools.chain.from_iterable(sequences), np.int64, sum(lengths))
+    ids = np.concatenate([np.zeros(0, np.int64), *sequences]).astype(np.int64)
     rows = np.repeat(np.arange(len(lengths)), lengths)
     return csr_matrix((np.ones(len(ids)), (rows, ids)), (len(lengths), size))  # adds up repeats
 
@@ -202,7 +197,8 @@ def train_subword(
 ) -> "tokenizers.Tokenizer":
     """Return a tokenizer with about `size` pieces of words; `<pad>` is 0 and `<unk>` is 1.
 
-    `.encode(text).ids` and `.encode(text).tokens` give a text's pieces.
+    `.encode(text).ids` and `.encode(text).tokens` give a text's pieces. Keep it with the model:
+    another training on the same texts may number some pieces differently.
 
     Source: Schuster and Nakajima 2012 (WordPiece); Kudo 2018 (Unigram).
     """
@@ -222,3 +218,16 @@ def train_subword(
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
     tokenizer.train_from_iterator(texts, trainer)
     return tokenizer
+
+
+@functools.cache
+def _jieba() -> Any:
+    """Return jieba without its log lines and what newer Pythons have to say about its source."""
+    import logging
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import jieba
+    jieba.setLogLevel(logging.WARNING)
+    return jieba

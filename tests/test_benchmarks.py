@@ -1,0 +1,64 @@
+"""Under the recorded runs of the networks: splits do not leak, cuts keep both ends."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from benchmarks import networks
+
+RECIPE = networks.RECIPES["lstm-imdb"]
+
+
+def test_every_text_is_tested_once_and_never_trained_on_in_its_fold():
+    texts = [str(i) for i in range(200)]
+    labels = np.arange(200) % 2
+    tested = []
+    for parts, rows in networks.folds_of(texts, labels):
+        strings = [set(parts[name][0]) for name in ("train", "validation", "test")]
+        assert sum(map(len, strings)) == len(set.union(*strings)) == 200
+        assert [int(text) for text in parts["test"][0]] == rows.tolist()
+        tested += rows.tolist()
+    assert sorted(tested) == list(range(200))
+
+
+def test_a_long_text_keeps_its_first_quarter_and_its_end():
+    recipe = dataclasses.replace(RECIPE, length=8)
+    short, long = "a b c", " ".join(map(str, range(20)))
+    assert networks.tokens_of(recipe, [short]) == [["a", "b", "c"]]
+    expected = ["0", "1", "14", "15", "16", "17", "18", "19"]
+    assert networks.tokens_of(recipe, [long]) == [expected]
+
+
+def test_capital_letters_stay_where_a_recipe_asks_for_them():
+    cased = dataclasses.replace(RECIPE, cased=True)
+    assert networks.tokens_of(cased, ["Who is it?"]) == [["Who", "is", "it", "?"]]
+    assert networks.tokens_of(RECIPE, ["Who is it?"]) == [["who", "is", "it", "?"]]
+
+
+def test_phrases_of_held_out_sentences_are_left_out(tmp_path, monkeypatch):
+    import datasets
+
+    held_out = ["a film that is good from end to end"]
+    phrases = [*held_out, "is good from end to end", "is good", "a dull film"]
+    (tmp_path / "sst2_glue").mkdir()
+    rows = datasets.Dataset.from_dict({"text": phrases, "label": [1, 1, 1, 0]})
+    rows.to_parquet(str(tmp_path / "sst2_glue" / "train.parquet"))
+    monkeypatch.setenv("TUTORIAL_DATA", str(tmp_path))
+    texts = {
+        "train": (["fine ."], np.array([1])),
+        "validation": (["so so"], np.array([0])),
+        "test": (held_out, np.array([1])),
+    }
+    strings, labels = networks.with_phrases(texts)
+    assert strings == ["fine .", "is good", "a dull film"]
+    assert labels.tolist() == [1, 1, 0]
+
+
+@pytest.mark.parametrize("task", networks.TASKS)
+def test_every_task_and_every_change_is_a_recipe_that_can_be_recorded(task):
+    name = task.removesuffix(networks.ABLATION)
+    changes = networks.CHANGES[name] if task != name else {"none": {}}
+    for change in changes.values():
+        recipe = dataclasses.replace(networks.RECIPES[name], **change)
+        assert recipe.settings()["lr"] == recipe.config.lr
