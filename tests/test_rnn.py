@@ -117,6 +117,41 @@ def test_gradients_are_averaged_over_the_texts_that_reach_so_far():
     assert not x.requires_grad
 
 
+class Oracle(torch.nn.Module):
+    """Knows the answer, or looks at one word only; has a weight so that it can be trained."""
+
+    def __init__(self, place):
+        super().__init__()
+        self.place, self.scale = place, torch.nn.Parameter(torch.tensor(1.0))
+
+    def forward(self, ids, mask):
+        assert mask.all()
+        return self.scale * F.one_hot((ids[:, self.place] == 3).long(), 2)
+
+
+def test_the_memory_test_is_solved_by_the_first_word_alone():
+    assert rnn.recall(Oracle(0), 20, 7, steps=0) == 1.0
+    assert rnn.recall(Oracle(-1), 20, 7, steps=0) == pytest.approx(0.5, abs=0.1)
+    seen = []
+    look = torch.nn.Module()
+    look.forward = lambda ids, mask: seen.append(ids) or torch.zeros(len(ids), 2)
+    look.w = torch.nn.Parameter(torch.zeros(1))
+    rnn.recall(look, 20, 7, steps=0)
+    assert seen[0].shape == (512, 8)
+    assert set(seen[0][:, 0].tolist()) == {2, 3}
+    assert set(seen[0][:, 1:].flatten().tolist()) == set(range(4, 20))
+
+
+def test_a_trained_model_remembers_over_a_short_distance():
+    model = rnn.RecurrentClassifier(
+        20, 2, embedding=8, hidden=8, bidirectional=False, dropout=0.0, gate_bias=3.0
+    )
+    assert rnn.recall(model, 20, 3, steps=80, lr=0.02) > 0.95
+    for size, distance in ((4, 1), (20, -1)):
+        with pytest.raises(ValueError, match="need 5 ids"):
+            rnn.recall(model, size, distance, steps=1)
+
+
 @every_kind
 def test_the_classifier_is_the_cells_by_hand_and_a_linear_layer(cell, pooling, both):
     model = made(cell, pooling, both)

@@ -178,12 +178,15 @@ def bidirectional(
 
 @torch.no_grad()
 def open_gates(module: nn.Module, bias: float) -> None:
-    """Set the bias of what keeps the past, so that a new cell starts with a long memory.
+    """Set the bias of the gate that keeps the past, so that a new cell has a long memory.
 
     That is the LSTM's forget gate and the GRU's update gate, of a cell or a layer, ours or
-    torch's. With a bias b the gate starts near sigmoid(b).
+    torch's. Near the start the gate is sigmoid(bias), and sigmoid(bias) ** d of the state is left
+    after d steps. The LSTM's input gate gets the opposite bias, so that what is kept and what
+    is taken in add up to 1, as they do in a GRU.
 
-    Source: Jozefowicz, Zaremba and Sutskever 2015, section 2.2.
+    Source: Jozefowicz, Zaremba and Sutskever 2015, section 2.2 (forget gate); Tallec and Ollivier
+    2018, section 2 (both gates).
 
     Raises:
         ValueError: a module without such a gate.
@@ -192,7 +195,11 @@ def open_gates(module: nn.Module, bias: float) -> None:
     """
     if not isinstance(module, LSTMCell | GRUCell | nn.LSTM | nn.GRU | nn.LSTMCell | nn.GRUCell):
         raise ValueError(f"no gate of a {type(module).__name__} keeps the past")
-    gates = 4 if isinstance(module, LSTMCell | nn.LSTM | nn.LSTMCell) else 3
+    lstm = isinstance(module, LSTMCell | nn.LSTM | nn.LSTMCell)
     for name, parameter in module.named_parameters():
-        if name.startswith("bias"):
-            parameter.chunk(gates)[1].fill_(bias if name.startswith("bias_ih") else 0.0)
+        if name.startswith("bias"):  # two of them are added up: the other one gets zeros
+            value = bias if name.startswith("bias_ih") else 0.0
+            parts = parameter.chunk(4 if lstm else 3)
+            parts[1].fill_(value)
+            if lstm:
+                parts[0].fill_(-value)

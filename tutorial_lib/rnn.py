@@ -27,6 +27,7 @@ from tutorial_lib.cells import (
     run,
 )
 from tutorial_lib.cnn import max_over_time
+from tutorial_lib.softmax import cross_entropy
 
 __all__ = [
     "CELLS",
@@ -41,6 +42,7 @@ __all__ = [
     "gradient_by_distance",
     "open_gates",
     "power_norms",
+    "recall",
     "run",
     "spectral_radius",
 ]
@@ -143,6 +145,45 @@ def gradient_by_distance(
     totals.index_add_(0, distance[mask], norms[mask])
     counts.index_add_(0, distance[mask], torch.ones_like(norms[mask]))
     return totals / counts
+
+
+def recall(
+    model: nn.Module, vocabulary_size: int, distance: int, *, steps: int, lr: float = 5e-3
+) -> float:
+    """Train a model to name the first word of a text; return its accuracy on new texts.
+
+    The first word is one of two and decides the class; `distance` random words follow. One half
+    is chance.
+
+    Args:
+        model: maps ids and mask to two logits; changed by the training.
+        vocabulary_size: number of ids, at least 5: 2 and 3 come first, the next ones follow.
+        steps: updates by Adam, with 64 new texts each.
+
+    Raises:
+        ValueError: fewer than 5 ids or a negative distance.
+
+    Source: after Hochreiter and Schmidhuber 1997, section 5.2.
+    """
+    if vocabulary_size < 5 or distance < 0:
+        raise ValueError(f"need 5 ids and distance >= 0; got {vocabulary_size} and {distance}")
+
+    def texts(size: int) -> tuple[Tensor, Tensor, Tensor]:
+        labels = torch.randint(2, (size,))
+        ids = torch.randint(4, vocabulary_size, (size, distance + 1))  # [B T]
+        ids[:, 0] = 2 + labels
+        return ids, torch.ones_like(ids, dtype=torch.bool), labels
+
+    optimizer = torch.optim.Adam(model.parameters(), lr=lr)
+    for _ in range(steps):
+        ids, mask, labels = texts(64)
+        optimizer.zero_grad()
+        cross_entropy(model(ids, mask), labels).backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+    ids, mask, labels = texts(512)
+    with torch.no_grad():
+        return (model(ids, mask).argmax(1) == labels).float().mean().item()
 
 
 class RecurrentClassifier(nn.Module):
