@@ -1,5 +1,6 @@
 """Facts about scaled dot-product attention and the encoder: torch.nn with the weights copied."""
 
+import copy
 import math
 
 import pytest
@@ -174,6 +175,19 @@ def test_multi_head_attention_is_torchs(mask, need_weights):
     gradient = torch.cat([layer.weight.grad for layer in (ours.query, ours.key, ours.value)])
     torch.testing.assert_close(gradient, theirs.in_proj_weight.grad)
     torch.testing.assert_close(ours.output.bias.grad, theirs.out_proj.bias.grad)
+
+
+@pytest.mark.parametrize("need_weights", [False, True])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float16, 2e-3), (torch.bfloat16, 2e-2)])
+def test_multi_head_attention_in_half_precision_is_close(dtype, tolerance, need_weights):
+    torch.manual_seed(0)
+    half, x = tf.MultiHeadAttention(12, 3).to(dtype), random(3, 7, 12, dtype=dtype)
+    mask = TOKENS & torch.tensor([[True], [True], [False]])  # the third text has no token
+    y, _ = half(x, mask, need_weights=need_weights)
+    exact, _ = copy.deepcopy(half).double()(x.double(), mask)
+    assert y.dtype == dtype
+    torch.testing.assert_close(y.double(), exact, atol=tolerance, rtol=0)
+    torch.testing.assert_close(y[2], half.output.bias.expand(7, 12))
 
 
 def test_attention_to_another_text_is_torchs():

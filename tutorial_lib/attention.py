@@ -152,6 +152,9 @@ class AttentionClassifier(nn.Module):
 class TransformerClassifier(nn.Module):
     """Word vectors plus positions, a Transformer encoder, one pooled vector, a linear layer.
 
+    Word vectors are multiplied by the root of `dim` (Vaswani et al. 2017, section 3.4), so that
+    the positions, which are of length root of dim / 2, do not drown them.
+
     Args:
         vocabulary_size: number of ids; `text.PAD` is one of them.
         classes: number of logits.

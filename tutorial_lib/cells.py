@@ -185,8 +185,7 @@ def open_gates(module: nn.Module, bias: float) -> None:
     after d steps. The LSTM's input gate gets the opposite bias, so that what is kept and what
     is taken in add up to 1, as they do in a GRU.
 
-    Source: Jozefowicz, Zaremba and Sutskever 2015, section 2.2 (forget gate); Tallec and Ollivier
-    2018, section 2 (both gates).
+    Source: Jozefowicz, Zaremba and Sutskever 2015 (forget gate); Tallec and Ollivier 2018 (both).
 
     Raises:
         ValueError: a module without such a gate.
