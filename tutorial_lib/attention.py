@@ -14,8 +14,9 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
 from tutorial_lib.cnn import max_over_time
+from tutorial_lib.embedding import WordVectors, check_sizes
 from tutorial_lib.softmax import log_softmax
-from tutorial_lib.text import PAD, UNK
+from tutorial_lib.text import UNK
 from tutorial_lib.transformer import (
     Encoder,
     EncoderLayer,
@@ -123,8 +124,8 @@ class AttentionClassifier(nn.Module):
         vectors: Float[Tensor, "..."] | None = None,
     ) -> None:
         super().__init__()
-        _check_sizes(vocabulary_size, classes, embedding, queries)
-        self.embedding = _embedding(vocabulary_size, embedding, vectors, std=0.1)
+        check_sizes(vocabulary_size, classes, embedding, queries)
+        self.embedding = WordVectors(0.1 * torch.randn(vocabulary_size, embedding), vectors)
         self.pools = nn.ModuleList(AttentionPooling(embedding) for _ in range(queries))
         self.dropout = nn.Dropout(dropout)
         self.output = nn.Linear(queries * embedding, classes)
@@ -145,7 +146,7 @@ class AttentionClassifier(nn.Module):
         self, ids: Int64[Tensor, "B T"], mask: Bool[Tensor, "B T"]
     ) -> list[tuple[Float[Tensor, "B E"], Float[Tensor, "B T"]]]:
         """Return for each query what it gathers and its weights."""
-        x = self.dropout(_embedded(self.embedding, ids, mask))  # [B T E]
+        x = self.dropout(self.embedding(ids, mask))  # [B T E]
         return [pool(x, mask) for pool in self.pools]
 
 
@@ -188,12 +189,13 @@ class TransformerClassifier(nn.Module):
         vectors: Float[Tensor, "..."] | None = None,
     ) -> None:
         super().__init__()
-        _check_sizes(vocabulary_size, classes, dim, heads, layers, feedforward, max_length)
+        check_sizes(vocabulary_size, classes, dim, heads, layers, feedforward, max_length)
         if positions not in ("sinusoidal", "learned"):
             raise ValueError(f"positions are sinusoidal or learned; got {positions!r}")
         if pooling not in ("mean", "max", "attention"):
             raise ValueError(f"pooling is mean, max or attention; got {pooling!r}")
-        self.embedding = _embedding(vocabulary_size, dim, vectors, std=dim**-0.5)
+        start = torch.randn(vocabulary_size, dim) / math.sqrt(dim)
+        self.embedding = WordVectors(start, vectors)
         self.positions = nn.Embedding(max_length, dim) if positions == "learned" else None
         if dim % 2 and self.positions is None:
             raise ValueError(f"sinusoidal positions need an even dim; got {dim}")
@@ -224,7 +226,7 @@ class TransformerClassifier(nn.Module):
         self, ids: Int64[Tensor, "B T"], mask: Bool[Tensor, "B T"], *, need_weights: bool = False
     ) -> tuple[Float[Tensor, "B T E"], list[Float[Tensor, "B K T T"] | None]]:
         """Return the state of each token, and each layer's attention weights or None."""
-        x = math.sqrt(self.embedding.embedding_dim) * _embedded(self.embedding, ids, mask)
+        x = math.sqrt(self.embedding.embedding_dim) * self.embedding(ids, mask)
         x = self.dropout(x + self._positions(ids.shape[1], x))  # [B T E]
         return self.encoder(x, mask, need_weights=need_weights)
 
@@ -309,33 +311,3 @@ def precision_at_k(
         raise ValueError(f"k lies between 1 and the shortest text, {mask.sum(1).min()}; got {k}")
     best = scores.masked_fill(~mask, -torch.inf).topk(k).indices  # [B k]
     return relevant.gather(1, best).float().mean(1)
-
-
-def _embedding(size: int, dim: int, vectors: Tensor | None, std: float) -> nn.Embedding:
-    """Return a trained table with a row of zeros for `PAD`."""
-    table = nn.Embedding(size, dim, padding_idx=PAD)
-    start = std * torch.randn(size, dim) if vectors is None else vectors.detach().float()
-    if start.shape != (size, dim):
-        raise ValueError(f"vectors must be [{size}, {dim}], one row an id; got {[*start.shape]}")
-    if not start.isfinite().all():
-        raise ValueError("vectors must be finite numbers")
-    with torch.no_grad():
-        table.weight.copy_(start)
-        table.weight[PAD] = 0
-    return table
-
-
-def _embedded(table: nn.Embedding, ids: Tensor, mask: Tensor) -> Float[Tensor, "B T E"]:
-    if ids.ndim != 2 or ids.shape != mask.shape:
-        raise ValueError(f"ids and mask are both [B, T]; got {list(ids.shape)}, {list(mask.shape)}")
-    ids = ids.masked_fill(~mask, PAD)
-    if ids.numel() and not 0 <= ids.min() <= ids.max() < table.num_embeddings:
-        raise ValueError(
-            f"ids run from 0 to {table.num_embeddings - 1}; got {ids.min()} … {ids.max()}"
-        )
-    return table(ids)
-
-
-def _check_sizes(*sizes: int) -> None:
-    if min(sizes) < 1:
-        raise ValueError(f"every size must be at least 1; got {sizes}")

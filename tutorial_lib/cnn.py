@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tutorial_lib import text
+from tutorial_lib.embedding import WordVectors, check_sizes
 
 MODES = ("rand", "static", "non-static", "multichannel")
 
@@ -172,13 +173,17 @@ class TextCNN(nn.Module):
         vectors: Float[Tensor, "..."] | None = None,
     ) -> None:
         super().__init__()
-        if min(vocabulary_size, classes, embedding, filters, *widths, len(widths)) < 1:
-            raise ValueError("all sizes must be at least 1, and there must be a width")
-        _check_vectors(vectors, mode, (vocabulary_size, embedding))
+        if not widths:
+            raise ValueError("widths must hold a width")
+        check_sizes(vocabulary_size, classes, embedding, filters, *widths)
+        if mode not in MODES:
+            raise ValueError(f"mode is one of {', '.join(MODES)}; got {mode!r}")
+        if (mode == "rand") != (vectors is None):
+            raise ValueError(f"mode {mode} {'reads no' if mode == 'rand' else 'needs'} vectors")
         start = torch.empty(vocabulary_size, embedding).uniform_(-0.25, 0.25)  # as Kim's
         trained = {"static": [False], "multichannel": [False, True]}.get(mode, [True])
         self.embeddings = nn.ModuleList(
-            _embedding(start if vectors is None else vectors, train) for train in trained
+            WordVectors(start, vectors, train=train) for train in trained
         )
         self.convolutions = nn.ModuleList(
             nn.Conv1d(len(trained) * embedding, filters, width, padding=width - 1)
@@ -209,9 +214,8 @@ class TextCNN(nn.Module):
         """Return for each width what its filters answer at each window (before the ReLU), and
         which windows count, M = T + width - 1.
         """
-        _check_ids(ids, mask, self.embeddings[0].num_embeddings)
-        x = torch.cat([embedding(ids) for embedding in self.embeddings], -1)  # [B T E or 2E]
-        x = (x * mask[..., None]).transpose(1, 2)  # [B E T]: torch has time last
+        x = torch.cat([table(ids, mask) for table in self.embeddings], -1)  # [B T E or 2E]
+        x = x.transpose(1, 2)  # [B E T]: torch has time last
         return [
             (convolution(x).transpose(1, 2), window_mask(mask, *convolution.kernel_size))
             for convolution in self.convolutions
@@ -353,29 +357,3 @@ def _telling_ngrams(
         often = np.flatnonzero(counts[:, c] > 1)
         ranked.append(ngrams[often[np.argsort(-ratio[often], kind="stable")]])
     return ranked
-
-
-def _embedding(vectors: Tensor, train: bool) -> nn.Embedding:
-    """Return a table that starts as a copy of `vectors`, with a row of zeros for `PAD`."""
-    vectors = vectors.detach().float().clone()
-    vectors[text.PAD] = 0
-    return nn.Embedding.from_pretrained(vectors, freeze=not train, padding_idx=text.PAD)
-
-
-def _check_vectors(vectors: Tensor | None, mode: str, shape: tuple[int, int]) -> None:
-    if mode not in MODES:
-        raise ValueError(f"mode is one of {', '.join(MODES)}; got {mode!r}")
-    if (mode == "rand") != (vectors is None):
-        raise ValueError(f"mode {mode} {'reads no' if mode == 'rand' else 'needs'} vectors")
-    if vectors is not None and (vectors.shape != shape or not vectors.isfinite().all()):
-        raise ValueError(
-            f"vectors must be finite numbers, [{shape[0]}, {shape[1]}], a row for each id; got "
-            f"{list(vectors.shape)}"
-        )
-
-
-def _check_ids(ids: Tensor, mask: Tensor, size: int) -> None:
-    if ids.ndim != 2 or ids.shape != mask.shape:
-        raise ValueError(f"ids and mask are both [B, T]; got {list(ids.shape)}, {list(mask.shape)}")
-    if ids.numel() and not 0 <= ids.min() <= ids.max() < size:
-        raise ValueError(f"ids run from 0 to {size - 1}; got {ids.min()} … {ids.max()}")

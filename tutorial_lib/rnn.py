@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from tutorial_lib.attention import AttentionPooling, _check_sizes, _embedded, _embedding
+from tutorial_lib.attention import AttentionPooling
 from tutorial_lib.cells import (
     CELLS,
     Cell,
@@ -27,6 +27,7 @@ from tutorial_lib.cells import (
     run,
 )
 from tutorial_lib.cnn import max_over_time
+from tutorial_lib.embedding import WordVectors, check_sizes
 from tutorial_lib.softmax import cross_entropy
 
 __all__ = [
@@ -224,11 +225,11 @@ class RecurrentClassifier(nn.Module):
         vectors: Float[Tensor, "..."] | None = None,
     ) -> None:
         super().__init__()
-        _check_sizes(vocabulary_size, classes, embedding, hidden)
+        check_sizes(vocabulary_size, classes, embedding, hidden)
         for what, choice, allowed in (("cell", cell, LAYERS), ("pooling", pooling, POOLINGS)):
             if choice not in allowed:
                 raise ValueError(f"{what} is one of {', '.join(allowed)}; got {choice!r}")
-        self.embedding = _embedding(vocabulary_size, embedding, vectors, std=1.0)
+        self.embedding = WordVectors(torch.randn(vocabulary_size, embedding), vectors)
         self.layer = LAYERS[cell](embedding, hidden, batch_first=True, bidirectional=bidirectional)
         if gate_bias is not None:
             open_gates(self.layer, gate_bias)
@@ -248,7 +249,7 @@ class RecurrentClassifier(nn.Module):
             ValueError: ids and mask of different shapes, an empty batch, padding before a token,
                 or an id outside the vocabulary.
         """
-        return self.classify(_embedded(self.embedding, ids, mask), mask)
+        return self.classify(self.embedding(ids, mask), mask)
 
     def classify(
         self, x: Float[Tensor, "B T E"], mask: Bool[Tensor, "B T"]
