@@ -128,6 +128,12 @@ def test_ids_that_do_not_fit_are_refused(name):
         with pytest.raises(ValueError, match="0 to 29"):
             model(torch.tensor([[1, bad]]), mask)
     model(torch.tensor([[1, V]]), torch.tensor([[True, False]]))  # padding may hold anything
+    for shape in ((0, 3), (2, 0)):
+        with pytest.raises(ValueError, match="empty"):
+            model(torch.zeros(shape, dtype=torch.int64), torch.zeros(shape, dtype=torch.bool))
+    if isinstance(model, at.TransformerClassifier):
+        with pytest.raises(ValueError, match="on the right"):
+            model(torch.tensor([[1, 2]]), torch.tensor([[False, True]]))
 
 
 @pytest.mark.parametrize("model", [at.AttentionClassifier, at.TransformerClassifier])
@@ -238,6 +244,14 @@ def test_gradient_times_input_of_a_linear_model_is_the_contribution_times_the_sl
     torch.testing.assert_close(scores[0], slope * torch.tensor([10.0, 4.0, -1.0]) / 3)
     slope = torch.tensor(-3.0).sigmoid()  # the second text's mean is -3: class 0 is predicted
     torch.testing.assert_close(scores[1], -slope * torch.tensor([2.0, -8.0, 0.0]) / 2)
+
+
+def test_gradient_times_input_needs_no_trained_vectors():
+    (ids, mask), model = text.pad([[20, 14, 9], [12, 2]]), linear_model()
+    expected = at.gradient_times_input(model, ids, mask)
+    model.requires_grad_(False)
+    torch.testing.assert_close(at.gradient_times_input(model, ids, mask), expected)
+    assert all(p.grad is None for p in model.parameters())
 
 
 @pytest.mark.equation("eq-occlusion")

@@ -36,6 +36,45 @@ def test_capital_letters_stay_where_a_recipe_asks_for_them():
     assert networks.tokens_of(RECIPE, ["Who is it?"]) == [["who", "is", "it", "?"]]
 
 
+@pytest.mark.parametrize(
+    ("word", "looks"),
+    [
+        ("1999", "<4 digits>"), ("1,000", "<digits and others>"), ("NASA", "<AA >"),
+        ("Running", "<Aa ing>"), ("grapes", "<a s>"), ("is", "<a >"), ("I", "<Aa >"),
+    ],
+)  # fmt: skip
+def test_a_rare_word_is_known_by_what_it_looks_like(word, looks):
+    assert networks.signature(word) == looks
+
+
+@pytest.mark.parametrize("refit", [False, True])
+def test_a_refit_trains_on_the_validation_texts_too(refit, monkeypatch):
+    import datasets
+
+    seen = {}
+
+    def fit(recipe, texts, classes, seed):
+        seen.update({split: (list(strings), list(y)) for split, (strings, y) in texts.items()})
+        return texts["test"][1], None
+
+    features = datasets.Features(
+        {"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["a", "b"])}
+    )
+    rows = {"train": ["x", "y"], "validation": ["z", "v"], "test": ["t", "u"]}
+    splits = {
+        split: datasets.Dataset.from_dict({"text": strings, "label": [0, 1]}, features=features)
+        for split, strings in rows.items()
+    }
+    monkeypatch.setattr(networks, "fit_and_predict", fit)
+    networks.scored(dataclasses.replace(RECIPE, refit=refit), splits, 0)
+    assert seen["test"] == (["t", "u"], [0, 1])
+    if refit:
+        assert seen["train"] == (["x", "y", "z", "v"], [0, 1, 0, 1])
+    else:
+        assert seen["train"] == (["x", "y"], [0, 1])
+    assert ("validation" in seen) != refit
+
+
 def test_phrases_of_held_out_sentences_are_left_out(tmp_path, monkeypatch):
     import datasets
 

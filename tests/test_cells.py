@@ -188,6 +188,8 @@ def test_modules_without_a_gate_are_refused():
     for module in (rnn.ElmanCell(E, H), nn.RNN(E, H), nn.Linear(E, H)):
         with pytest.raises(ValueError, match=f"{type(module).__name__} keeps the past"):
             rnn.open_gates(module, 1.0)
+    with pytest.raises(ValueError, match="bias=False"):
+        rnn.open_gates(nn.GRU(E, H, bias=False), 1.0)
 
 
 @every_cell

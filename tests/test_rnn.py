@@ -147,6 +147,7 @@ def test_a_trained_model_remembers_over_a_short_distance():
         20, 2, embedding=8, hidden=8, bidirectional=False, dropout=0.0, gate_bias=3.0
     )
     assert rnn.recall(model, 20, 3, steps=80, lr=0.02) > 0.95
+    assert not model.training  # what is measured is measured without dropout
     for size, distance in ((4, 1), (20, -1)):
         with pytest.raises(ValueError, match="need 5 ids"):
             rnn.recall(model, size, distance, steps=1)

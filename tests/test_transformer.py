@@ -311,6 +311,11 @@ def test_a_layer_that_stands_twice_shares_its_weights():
     torch.testing.assert_close(shared(x)[0], expected)
 
 
+def test_an_encoder_without_layers_is_refused():
+    with pytest.raises(ValueError, match="needs a layer"):
+        tf.Encoder([])
+
+
 def test_dropout_of_everything_leaves_the_input():
     layer = tf.EncoderLayer(12, 3, 20, norm_first=True, dropout=1.0).double()
     x = random(2, 5, 12)

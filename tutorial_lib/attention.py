@@ -137,7 +137,8 @@ class AttentionClassifier(nn.Module):
             mask: true at tokens; what `ids` holds elsewhere has no influence.
 
         Raises:
-            ValueError: ids and mask of different shapes, or an id outside the vocabulary.
+            ValueError: ids and mask of different shapes, an empty batch, or an id outside the
+                vocabulary.
         """
         pooled = [pooled for pooled, _ in self.attend(ids, mask)]
         return self.output(self.dropout(torch.cat(pooled, -1)))
@@ -147,6 +148,7 @@ class AttentionClassifier(nn.Module):
     ) -> list[tuple[Float[Tensor, "B E"], Float[Tensor, "B T"]]]:
         """Return for each query what it gathers and its weights."""
         x = self.dropout(self.embedding(ids, mask))  # [B T E]
+        _refuse_empty(mask)
         return [pool(x, mask) for pool in self.pools]
 
 
@@ -216,8 +218,8 @@ class TransformerClassifier(nn.Module):
             mask: true at tokens, padding on the right; what `ids` holds there has no influence.
 
         Raises:
-            ValueError: ids and mask of different shapes, an id outside the vocabulary, or a
-                text too long for learned positions.
+            ValueError: ids and mask of different shapes, an empty batch, padding before a token,
+                an id outside the vocabulary, or a text too long for learned positions.
         """
         x, _ = self.encode(ids, mask)
         return self.output(self.dropout(self._pool(x, mask)))
@@ -227,6 +229,9 @@ class TransformerClassifier(nn.Module):
     ) -> tuple[Float[Tensor, "B T E"], list[Float[Tensor, "B K T T"] | None]]:
         """Return the state of each token, and each layer's attention weights or None."""
         x = math.sqrt(self.embedding.embedding_dim) * self.embedding(ids, mask)
+        _refuse_empty(mask)
+        if (mask[:, 1:] & ~mask[:, :-1]).any():  # it would shift the text's positions
+            raise ValueError("padding stands on the right; here a token follows padding")
         x = self.dropout(x + self._positions(ids.shape[1], x))  # [B T E]
         return self.encoder(x, mask, need_weights=need_weights)
 
@@ -248,6 +253,11 @@ class TransformerClassifier(nn.Module):
         return (x * mask[..., None]).sum(1) / mask.sum(1, keepdim=True).clamp(min=1)
 
 
+def _refuse_empty(mask: Tensor) -> None:
+    if not mask.numel():
+        raise ValueError(f"the batch is empty: ids and mask are {list(mask.shape)}")
+
+
 def gradient_times_input(
     model: AttentionClassifier | TransformerClassifier,
     ids: Int64[Tensor, "B T"],
@@ -262,11 +272,15 @@ def gradient_times_input(
     Equation: eq-gradient-input
     """
     kept = []
-    hook = model.embedding.register_forward_hook(lambda module, args, x: kept.append(x))
-    with torch.enable_grad(), hook:
+
+    def keep(module: nn.Module, args: tuple, x: Tensor) -> Tensor:
+        kept.append(x.detach().requires_grad_())  # also where the vectors are not trained
+        return kept[0]
+
+    with torch.enable_grad(), model.embedding.register_forward_hook(keep):
         log_probs = log_softmax(model(ids, mask))  # [B C]
         (gradient,) = torch.autograd.grad(log_probs.amax(1).sum(), kept[0])  # [B T E]
-    return (gradient * kept[0]).sum(-1).detach() * mask
+    return (gradient * kept[0].detach()).sum(-1) * mask
 
 
 @torch.no_grad()

@@ -188,12 +188,14 @@ def open_gates(module: nn.Module, bias: float) -> None:
     Source: Jozefowicz, Zaremba and Sutskever 2015 (forget gate); Tallec and Ollivier 2018 (both).
 
     Raises:
-        ValueError: a module without such a gate.
+        ValueError: a module without such a gate, or without biases.
 
     Equation: eq-forget-path
     """
     if not isinstance(module, LSTMCell | GRUCell | nn.LSTM | nn.GRU | nn.LSTMCell | nn.GRUCell):
         raise ValueError(f"no gate of a {type(module).__name__} keeps the past")
+    if not any(name.startswith("bias") for name, _ in module.named_parameters()):
+        raise ValueError("a layer with bias=False has no gate bias to set")
     lstm = isinstance(module, LSTMCell | nn.LSTM | nn.LSTMCell)
     for name, parameter in module.named_parameters():
         if name.startswith("bias"):  # two of them are added up: the other one gets zeros

@@ -157,7 +157,7 @@ def recall(
     is chance.
 
     Args:
-        model: maps ids and mask to two logits; changed by the training.
+        model: maps ids and mask to two logits, on the CPU; trained, and left in evaluation mode.
         vocabulary_size: number of ids, at least 5: 2 and 3 come first, the next ones follow.
         steps: updates by Adam, with 64 new texts each.
 
@@ -176,6 +176,7 @@ def recall(
         return ids, torch.ones_like(ids, dtype=torch.bool), labels
 
     optimizer = torch.optim.Adam(model.parameters(), lr=lr)
+    model.train()
     for _ in range(steps):
         ids, mask, labels = texts(64)
         optimizer.zero_grad()
@@ -183,6 +184,7 @@ def recall(
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
     ids, mask, labels = texts(512)
+    model.eval()
     with torch.no_grad():
         return (model(ids, mask).argmax(1) == labels).float().mean().item()
 

@@ -241,10 +241,15 @@ class Encoder(nn.Module):
 
     Args:
         layers: of one kind; the same one may stand several times and then shares its weights.
+
+    Raises:
+        ValueError: there are none.
     """
 
     def __init__(self, layers: Sequence[EncoderLayer]) -> None:
         super().__init__()
+        if not layers:
+            raise ValueError("an encoder needs a layer")
         self.layers = nn.ModuleList(layers)
         last = self.layers[-1]
         shape, epsilon = last.norm2.normalized_shape, last.norm2.eps

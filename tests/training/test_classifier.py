@@ -69,3 +69,16 @@ def test_word_dropout_hides_that_share_of_tokens_in_training_only():
     hidden = (seen == UNK).float().mean().item()
     assert abs(hidden - 0.25) < 5 * (0.25 * 0.75 / len(seen)) ** 0.5
     assert UNK not in np.concatenate(TEXTS)  # so every hidden token comes from the dropout
+
+
+def test_without_validation_texts_the_weights_are_those_of_the_last_step():
+    def weights(epochs, validation):
+        model = Bag()
+        config = TrainConfig(epochs=epochs, lr=0.1, schedule="constant", precision="no")
+        history = fit_classifier(model, both()[0], validation, config, progress=False)
+        return model.scores.weight.detach(), history
+
+    kept, history = weights(3, both()[1])
+    assert history.best_epoch == 0
+    torch.testing.assert_close(kept, weights(1, None)[0])
+    assert not torch.allclose(kept, weights(3, None)[0])

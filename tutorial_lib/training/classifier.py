@@ -18,7 +18,7 @@ from tutorial_lib.training.predict import predict
 def fit_classifier(
     model: nn.Module,
     batches: Iterable[dict[str, Tensor]],
-    validation: Iterable[dict[str, Tensor]],
+    validation: Iterable[dict[str, Tensor]] | None,
     config: TrainConfig | None = None,
     *,
     smoothing: float = 0.0,
@@ -30,7 +30,8 @@ def fit_classifier(
 
     Args:
         model: any module; ids int64 [B, T] and mask bool [B, T] to logits [B, C].
-        batches, validation: with `ids`, `mask` and `labels`, as `data.batches` makes them.
+        batches, validation: with `ids`, `mask` and `labels`, as `data.batches` makes them;
+            without validation texts the weights are those of the last step.
         config: as for `train`; `monitor` is always `max accuracy`.
         smoothing: label smoothing in training.
         word_dropout: share of the training tokens that become the unknown word, fresh in each
@@ -49,7 +50,8 @@ def fit_classifier(
     config = dataclasses.replace(config or TrainConfig(), monitor="max accuracy")
     return train(
         model, loss, batches,
-        validate=accuracy, config=config, checkpoints=checkpoints, progress=progress,
+        validate=None if validation is None else accuracy,
+        config=config, checkpoints=checkpoints, progress=progress,
     )  # fmt: skip
 
 
