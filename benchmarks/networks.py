@@ -8,6 +8,7 @@ kept, unless a recipe says `refit`. Test texts are only scored.
 """
 
 import dataclasses
+import itertools
 import os
 import re
 import sys
@@ -44,6 +45,7 @@ class Recipe:
             tokens and the others its last.
         min_count: how often a word must occur in the training texts.
         cased: keep capital letters.
+        pairs: every pair of neighbours is a token too, after the words.
         signatures: a word too rare for `min_count` becomes its `signature`, not unknown.
         skip_gram: options of word vectors trained on the training texts first; none if empty.
         ngrams: start the filters from the n-grams that naive Bayes weighs most.
@@ -64,6 +66,7 @@ class Recipe:
     length: int | None = None
     min_count: int = 1
     cased: bool = False
+    pairs: bool = False
     signatures: bool = False
     skip_gram: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     ngrams: bool = False
@@ -90,7 +93,11 @@ def tokens_of(recipe: Recipe, texts: list[str]) -> list[list[str]]:
     cut, first = recipe.length, (recipe.length or 0) // 4
     tokenize = cased_words if recipe.cased else text.words
     tokens = [tokenize(t) for t in texts]
-    return [t if not cut or len(t) <= cut else t[:first] + t[first - cut :] for t in tokens]
+    if cut:
+        tokens = [t if len(t) <= cut else t[:first] + t[first - cut :] for t in tokens]
+    if recipe.pairs:
+        tokens = [t + [f"{a} {b}" for a, b in itertools.pairwise(t)] for t in tokens]
+    return tokens
 
 
 def cased_words(string: str) -> list[str]:
@@ -273,6 +280,11 @@ RECIPES = {
         config(3, 1e-3, warmup=0.1, average=0.995), token_budget=2_400, word_dropout=0.2,
         phrases=True,
     ),
+    "attention-sst2": Recipe(
+        "sst2", "attention over words and pairs", AttentionClassifier,
+        {"embedding": 100, "queries": 4, "dropout": 0.5}, config(3, 2e-3, average=0.99),
+        token_budget=4_800, word_dropout=0.3, min_count=2, pairs=True, phrases=True,
+    ),
     "attention-imdb": Recipe(
         "imdb", "attention over word vectors", AttentionClassifier,
         {"embedding": 100, "queries": 4, "dropout": 0.5}, config(3, 2e-3, average=0.99),
@@ -296,6 +308,13 @@ CHANGES: dict[str, dict[str, dict[str, Any]]] = {
             "options": {**CNN, "mode": "multichannel"}, "skip_gram": VECTORS,
         },
         "float32 instead of bf16": {"config": config(4, 3e-3, precision="no")},
+    },
+    "attention-sst2": {
+        "words only": {"pairs": False},
+        "no phrases": {"phrases": False},
+        "no word dropout": {"word_dropout": 0.0},
+        "no average of the weights": {"config": config(3, 2e-3)},
+        "one query instead of four": {"options": {"embedding": 100, "queries": 1, "dropout": 0.5}},
     },
     "transformer-sst2": {
         "no phrases": {"phrases": False},

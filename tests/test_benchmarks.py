@@ -36,6 +36,11 @@ def test_capital_letters_stay_where_a_recipe_asks_for_them():
     assert networks.tokens_of(RECIPE, ["Who is it?"]) == [["who", "is", "it", "?"]]
 
 
+def test_pairs_stand_after_the_words():
+    recipe = dataclasses.replace(RECIPE, length=None, pairs=True)
+    assert networks.tokens_of(recipe, ["a b c", "a"]) == [["a", "b", "c", "a b", "b c"], ["a"]]
+
+
 @pytest.mark.parametrize(
     ("word", "looks"),
     [

@@ -1,0 +1,402 @@
+"""Pre-trains a mini-ALBERT on the real texts: `python -m benchmarks.pretrain_albert --folder F`.
+
+    … --folder F --hours 5              plan so many steps as this machine does in that time
+    … --folder F                        go on after a stop, to the same weights
+    … --folder F --steps 90000          go on with more steps than planned at first
+    … --folder F --decay-now            decay and export from the last checkpoint
+
+    ACCELERATE_USE_CPU=1 torchrun --nproc_per_node 2 -m benchmarks.pretrain_albert …
+
+The learning rate climbs, stays, and falls to 0 over the last fifth of the steps (as 1 minus a
+square root: Hägele et al. 2024, "Scaling Laws and Compute-Optimal Training Beyond Fixed Training
+Durations"). So the run can be ended well at any time, and gone on with from before the decay.
+That, and a length set by the clock, is why it is not a call of `training.train`, which plans all
+epochs ahead; updates and checkpoints are those of `tutorial_lib.training`.
+
+The folder then holds `plan.json` (all settings), `curve.jsonl` (a line for each 20 steps and each
+measurement on held-out texts), the checkpoints, and `model/` (float16, for `hub.load`).
+"""
+
+import argparse
+import dataclasses
+import json
+import math
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.nn import functional as F
+
+from benchmarks import pretraining_corpus as corpora
+from tutorial_lib import hub, pretraining, runtime
+from tutorial_lib.albert import AlbertConfig
+from tutorial_lib.pretraining import Batch, PackedText, Phase, PretrainConfig, Pretrainer, weighted
+from tutorial_lib.training import TrainConfig, checkpoint, randomness
+from tutorial_lib.training.update import Updater
+
+if TYPE_CHECKING:
+    import accelerate
+
+LOG_EVERY = 20
+HELD_OUT_BATCHES = 16
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """All that decides the run, but for its end.
+
+    Attributes:
+        piece: rows of a batch that are computed at once; for memory and speed only.
+        decay: share of all steps over which the learning rate falls.
+        warmup: steps over which it climbs.
+    """
+
+    albert: AlbertConfig
+    text: PretrainConfig
+    train: TrainConfig
+    piece: int = 64
+    decay: float = 0.2
+    warmup: int = 1000
+    save_every: int = 200
+    measure_every: int = 1000
+
+    @classmethod
+    def load(cls, path: Path) -> "Plan":
+        """Return the plan of a run that was begun."""
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        phases = tuple(Phase(**phase) for phase in facts["text"].pop("phases"))
+        return cls(
+            AlbertConfig(**facts.pop("albert")),
+            PretrainConfig(phases=phases, **facts.pop("text")),
+            TrainConfig(**facts.pop("train")),
+            **facts,
+        )
+
+
+class Run:
+    """A run in its folder; several processes share the work of each update."""
+
+    def __init__(
+        self, plan: Plan, corpus: corpora.Corpus, folder: Path, *, compiled: bool = False
+    ) -> None:
+        self.plan, self.corpus, self.folder = plan, corpus, folder
+        self.here = processes()
+        torch.manual_seed(plan.train.seed)
+        self.model = Pretrainer(plan.albert).to(self.here.device)
+        forward = torch.compile(self.model, dynamic=False) if compiled else self.model
+        self.text = PackedText(corpus.tokens, corpus.starts, plan.text)
+        matrices = [p for p in self.model.parameters() if p.ndim > 1]
+        others = [p for p in self.model.parameters() if p.ndim < 2]
+        shared = {"lr": plan.train.lr, "betas": (0.9, 0.98), "eps": 1e-6}
+        groups = [
+            {"params": matrices, **shared},
+            {"params": others, **shared, "weight_decay": 0.0},
+        ]
+        self.updater = Updater(
+            self.model, lambda _, batch: weighted(forward(batch)[0], plan.text), groups,
+            plan.train, self.here,
+        )  # fmt: skip
+        self.state = checkpoint.State()
+
+    def load(self, part: str) -> bool:
+        """Take up a part of the run, `stable` or `decay-STEP`; return whether it was begun."""
+        self.here.wait_for_everyone()
+        inputs = {"tokens": len(self.corpus.tokens), "first": self.corpus.tokens[:1000].tolist()}
+        found = checkpoint.load(self.folder / part, self.updater, lambda: inputs)
+        self.state = found or checkpoint.State(inputs=inputs)
+        return found is not None
+
+    def advance(self, part: str, end: int, rate: Callable[[int], float]) -> None:
+        """Train up to a step, at `rate(step)` times the learning rate."""
+        state, since = self.state, []
+        begun = time.perf_counter() - state.seconds
+        forget(self.folder / "curve.jsonl", part, state.step, self.here.is_main_process)
+        for batch in ahead(self.text.batch, range(state.step, end)):
+            randomness.seed(self.here.device, self.plan.train.seed, state.step)
+            lr = rate(state.step)
+            loss, norm, _ = self.updater.update(pieces(batch, self.plan.piece), lr, 1, state.step)
+            since.append(loss)
+            state.step += 1
+            state.seconds = time.perf_counter() - begun
+            last = state.step == end
+            if state.step % LOG_EVERY == 0 or last:
+                self.note(part, loss=sum(since) / len(since), norm=norm, rate=lr)
+                since = []
+            if state.step % self.plan.measure_every == 0 or last:
+                self.note(part, **self.measure())
+            if state.step % self.plan.save_every == 0 or last:
+                self.save(part)
+
+    def save(self, part: str) -> None:
+        """Write a checkpoint."""
+        if self.here.is_main_process:
+            checkpoint.save(self.folder / part, self.state, self.updater)
+        self.here.wait_for_everyone()
+
+    def note(self, part: str, **numbers: float) -> None:
+        """Add a line to the curve and print it."""
+        if not numbers or not self.here.is_main_process:
+            return
+        phase, _ = self.plan.text.place(self.state.step - 1)
+        line = {
+            "part": part,
+            "step": self.state.step,
+            "tokens": self.state.step * self.plan.text.tokens,
+            "seconds": round(self.state.seconds, 1),
+            "objective": self.plan.text.phases[phase].objective,
+            **{name: round(value, 4) for name, value in numbers.items()},
+        }
+        with open(self.folder / "curve.jsonl", "a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+        print(json.dumps(line), flush=True)
+
+    def measure(self) -> dict[str, float]:
+        """Return losses and accuracies on held-out texts; the same words are hidden each time."""
+        if not self.here.is_main_process:
+            return {}
+        return measure(self.model, self.corpus, self.plan.text.phases[0].length, self.here.device)
+
+    def export(self, part: str) -> None:
+        """Write the model for `hub.load` and `transformers`, and what there is to say of it."""
+        if not self.here.is_main_process:
+            return
+        target = self.folder / "model"
+        hub.save(self.model.model, target, tokenizer=self.corpus.tokenizer, dtype=torch.float16)
+        facts = {
+            "plan": dataclasses.asdict(self.plan),
+            "part": part,
+            "steps": self.state.step,
+            "tokens": self.state.step * self.plan.text.tokens,
+            "seconds": round(self.state.seconds),
+            "processes": self.here.num_processes,
+            "held-out texts": self.measure(),
+            "environment": runtime.environment(),
+        }
+        (target / "training.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+        overlap = json.dumps(self.corpus.record, indent=2) + "\n"
+        (target / corpora.RECORD).write_text(overlap, encoding="utf-8")
+        (target / "README.md").write_text(card(facts, self.corpus.record), encoding="utf-8")
+        print(f"wrote {target}", flush=True)
+
+
+def pieces(batch: Batch, rows: int) -> list[Batch]:
+    """Cut a batch into smaller ones."""
+    parts = {name: tensor.split(rows) for name, tensor in batch.items()}
+    return [dict(zip(parts, values, strict=True)) for values in zip(*parts.values(), strict=True)]
+
+
+def ahead(batch: Callable[[int], Batch], steps: range) -> Iterator[Batch]:
+    """Yield the batch of each step; the next one is made meanwhile."""
+    with ThreadPoolExecutor(1) as maker:
+        coming = maker.submit(batch, steps.start) if steps else None
+        for step in steps:
+            now = coming.result()
+            coming = maker.submit(batch, step + 1)
+            yield now
+
+
+@torch.no_grad()
+def measure(
+    model: Pretrainer, corpus: corpora.Corpus, length: int, device: torch.device
+) -> dict[str, float]:
+    """Return the loss of hidden words in nats, and how often order and replacements are told."""
+    config = PretrainConfig(1, (Phase("replaced", 1.0, length),), tokens=32 * length)
+    text = PackedText(corpus.held_out, corpus.starts, config)
+    nats, order, told, replaced, found = [], [], [], [], []
+    model.eval()
+    for step in range(min(HELD_OUT_BATCHES, len(corpus.held_out) // config.tokens + 1)):
+        batch = {name: tensor.to(device) for name, tensor in text.batch(step).items()}
+        with torch.autocast(device.type, torch.bfloat16, enabled=runtime.precision() == "bf16"):
+            _, logits = model(batch)
+        targets, pairs = batch["targets"].flatten(), batch["order"] != pretraining.NONE
+        losses = F.cross_entropy(logits["words"].float(), targets, reduction="none")
+        nats.append(losses[targets != pretraining.NONE])
+        order.append(logits["order"].argmax(1)[pairs] == batch["order"][pairs])
+        counts, truth = batch["originals"] >= pretraining.WORDS, logits["replaced"]
+        right = (logits["detection"] > 0) == truth
+        told.append(right[counts])
+        found.append(right[truth])
+        replaced.append(truth[counts])
+    model.train()
+    names = ("words_nats", "order_accuracy", "detection_accuracy", "replaced_share", "found_share")
+    values = (torch.cat(part).float().mean() for part in (nats, order, told, replaced, found))
+    return {name: value.item() for name, value in zip(names, values, strict=True)}
+
+
+def forget(curve: Path, part: str, step: int, main: bool) -> None:
+    """Take lines out of the curve that the run is about to write again."""
+    if main and curve.exists():
+        lines = curve.read_text(encoding="utf-8").splitlines()
+        # A kill may have left half a line at the end.
+        facts = [json.loads(line) for line in lines if line.endswith("}")]
+        kept = [f for f in facts if f["part"] != part or f["step"] <= step]
+        curve.write_text("".join(json.dumps(f) + "\n" for f in kept), encoding="utf-8")
+
+
+def steps_in(hours: float, run: Run) -> int:
+    """Return how many steps this machine does in that time, by a few steps of each phase."""
+    seconds, shared = 0.0, run.here.num_processes
+    for phase in run.plan.text.phases:
+        config = dataclasses.replace(run.plan.text, phases=(dataclasses.replace(phase, share=1.0),))
+        text = PackedText(run.corpus.tokens, run.corpus.starts, config)
+        for step in range(3):  # the first does not count
+            begun = time.perf_counter()
+            for piece in pieces(text.batch(step), run.plan.piece):
+                mine = {
+                    name: tensor[::shared].to(run.here.device) for name, tensor in piece.items()
+                }
+                with run.updater._autocast():
+                    weighted(run.model(mine)[0], config).backward()
+            seconds += phase.share * (time.perf_counter() - begun) / 2 * (step > 0)
+    run.model.zero_grad()
+    return max(1, int(hours * 3600 / seconds))
+
+
+def card(facts: dict[str, Any], record: dict[str, Any]) -> str:
+    """Return the model card."""
+    plan, held, read = facts["plan"], facts["held-out texts"], record.get("read", {})
+    sizes, text, where = plan["albert"], plan["text"], facts["environment"]
+    sources = ", ".join(name for name in read if name != "total") or "see overlap.json"
+    rows = {
+        "steps": f"{facts['steps']:,} of {text['tokens']:,} tokens: {facts['tokens']:,} in all",
+        "texts": f"{record['tokens']['tokens']:,} tokens, so each read about "
+        f"{facts['tokens'] / record['tokens']['tokens']:.1f} times",
+        "objectives": "; ".join(
+            f"{p['objective']} ({p['share']:.0%} of the planned steps, rows of {p['length']})"
+            for p in text["phases"]
+        ),
+        "loss of hidden words, held-out texts": f"{held['words_nats']:.3f} nats",
+        "order of two stretches": f"{held['order_accuracy']:.1%} right",
+        "replaced tokens": f"{held['detection_accuracy']:.1%} right, "
+        f"{1 - held['replaced_share']:.1%} by saying that none was",
+        "time": f"{facts['seconds'] / 3600:.1f} hours, {facts['processes']} processes",
+        "place": f"{where['device_name']}, {where['precision']}",
+    }
+    table = "\n".join(f"| {name} | {value} |" for name, value in rows.items())
+    return f"""---
+language: en
+license: other
+library_name: transformers
+---
+# A mini-ALBERT
+
+For teaching: small enough to be fine-tuned on a processor, trained on few texts. Width
+{sizes["hidden_size"]}, {sizes["num_hidden_layers"]} layers that share their weights, a vocabulary
+of {sizes["vocab_size"]} pieces of words, lower case, English. `model.safetensors` is in float16.
+
+| | |
+|---|---|
+{table}
+
+**Texts**: {sources}; training parts only, without what shares 8 words in a row with a text that
+the book scores models on (`overlap.json` has the rule and the counts). Their publishers' terms
+apply: some allow research only.
+
+**Limits**: film reviews, news and posts to discussion groups of the 1990s and 2000s, with their
+prejudices; no text after them; nothing but English. It predicts pieces of words badly by the
+standard of models a hundred times its size. Do not use it to judge people.
+
+All settings and measurements: `training.json`.
+"""
+
+
+def processes() -> "accelerate.PartialState":
+    """Return the device and this process's place among several."""
+    from accelerate import PartialState
+    from accelerate.utils import parse_flag_from_env
+
+    on_cpu = runtime.device().type == "cpu"
+    return PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU") or on_cpu)
+
+
+def arguments(line: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.pretrain_albert")
+    parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--corpus", type=Path, help="made by pretraining_corpus.write")
+    parser.add_argument("--hours", type=float, help="plan for so long; new runs only")
+    parser.add_argument("--steps", type=int, help="instead of hours, or to change the end")
+    parser.add_argument("--decay-now", action="store_true")
+    parser.add_argument("--compile", action="store_true", help="faster; minutes to begin")
+    for name, default in (
+        ("hidden", 256), ("layers", 6), ("heads", 4), ("embedding", 128), ("vocabulary", 8000),
+        ("positions", 512), ("tokens", 8192), ("piece", 64), ("warmup", 1000),
+        ("save-every", 200), ("measure-every", 1000), ("seed", 0),
+    ):  # fmt: skip
+        parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--lr", type=float, default=1e-3)
+    parser.add_argument("--decay", type=float, default=0.2)
+    parser.add_argument("--start", type=float, help="deviation of the first weights: 1 / sqrt(H)")
+    parser.add_argument("--detection-weight", type=float, default=10.0)
+    parser.add_argument("--precision", default="auto")
+    parser.add_argument(
+        "--phases", default="causal:0.2:128 masked:0.3:128 replaced:0.4:128 replaced:0.1:512",
+        help="objective:share:length, one after the other",
+    )  # fmt: skip
+    return parser.parse_args(line)
+
+
+def planned(options: argparse.Namespace) -> Plan:
+    """Return the plan that the command line describes."""
+    phases = [phase.split(":") for phase in options.phases.split()]
+    return Plan(
+        AlbertConfig(
+            vocab_size=options.vocabulary, embedding_size=options.embedding,
+            hidden_size=options.hidden, num_hidden_layers=options.layers,
+            num_attention_heads=options.heads, intermediate_size=4 * options.hidden,
+            hidden_act="gelu", classifier_dropout_prob=0.0,
+            max_position_embeddings=options.positions,
+            initializer_range=options.start or 1 / math.sqrt(options.hidden),
+        ),
+        PretrainConfig(
+            steps=options.steps or 1, tokens=options.tokens, seed=options.seed,
+            phases=tuple(Phase(name, float(s), int(length)) for name, s, length in phases),
+            detection_weight=options.detection_weight,
+        ),
+        TrainConfig(lr=options.lr, seed=options.seed, precision=options.precision),
+        piece=options.piece, decay=options.decay, warmup=options.warmup,
+        save_every=options.save_every, measure_every=options.measure_every,
+    )  # fmt: skip
+
+
+def main(line: list[str] | None = None) -> Run:
+    """Begin or go on with a run as the command line says, to the exported model."""
+    options, here = arguments(line), processes()
+    folder, path = options.folder, options.folder / "plan.json"
+    with here.main_process_first():
+        corpus = corpora.read(options.corpus or corpora.prepared(options.vocabulary))
+        if here.is_main_process and not path.exists():
+            if not options.steps and not options.hours:
+                raise SystemExit("a new run needs --hours or --steps")
+            plan = planned(options)
+            if not options.steps:
+                steps = steps_in(options.hours, Run(plan, corpus, folder))
+                plan = dataclasses.replace(plan, text=dataclasses.replace(plan.text, steps=steps))
+            folder.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(dataclasses.asdict(plan), indent=2), encoding="utf-8")
+    plan = Plan.load(path)
+    run = Run(plan, corpus, folder, compiled=options.compile)
+    run.load("stable")
+    total = options.steps or plan.text.steps
+    stable = round((1 - plan.decay) * total)
+    if options.decay_now:
+        stable = run.state.step
+        total = math.ceil(stable / (1 - plan.decay))
+    if run.state.step > stable:
+        raise SystemExit(f"the run is at step {run.state.step} already, beyond {stable}")
+    run.advance("stable", stable, lambda step: min(1.0, (step + 1) / plan.warmup))
+    part = f"decay-{stable}"
+    if here.is_main_process and not (folder / part).exists():
+        shutil.copytree(folder / "stable", folder / "copying", dirs_exist_ok=True)
+        (folder / "copying").rename(folder / part)
+    run.load(part)
+    run.advance(part, total, lambda step: 1 - math.sqrt((step - stable) / (total - stable)))
+    run.export(part)
+    return run
+
+
+if __name__ == "__main__":
+    main()
