@@ -209,6 +209,7 @@ def test_a_sign_that_was_never_seen_is_unknown_and_the_special_ids_are_ours(corp
     assert [tokenizer.token_to_id(name) for name in ("<pad>", "<unk>")] == [PAD, UNK]
     assert tokenizer.encode("\u2603").ids[-1] == UNK
     assert UNK not in tokenizer.encode("A NEW word, made of seen letters").ids
+    assert tokenizer.encode("ＷＯＲＤ").ids == tokenizer.encode("word").ids
 
 
 def test_an_unknown_kind_of_subwords_is_refused():

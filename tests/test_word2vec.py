@@ -148,6 +148,24 @@ def test_one_seed_one_result(islands):
     assert torch.equal(again[0], train_skip_gram(arrays, vocabulary, 4, epochs=1))
 
 
+def test_training_leaves_out_what_is_too_common_and_draws_from_the_noise(monkeypatch):
+    step, pieces, drawn = SkipGram.step, [], []
+
+    def watched(model, ids, near, negatives, lr):
+        pieces.append(ids)
+        drawn.append(negatives)
+        step(model, ids, near, negatives, lr)
+
+    monkeypatch.setattr(SkipGram, "step", watched)
+    train_skip_gram([[2] * 8100 + [3] * 1600], 4, 2, threshold=0.04 * 81 / 97)
+    ids, negatives = torch.cat(pieces), torch.cat(drawn)
+    # Word 2 is kept with probability 0.2, word 3 with root(0.04 · 81 / 16); 27 negatives to 8.
+    share = (ids == 2).double().mean().item(), (negatives == 2).double().mean().item()
+    expected = 1620 / (1620 + 1600 * math.sqrt(0.04 * 81 / 16)), 27 / 35
+    for found, p, n in zip(share, expected, map(len, (ids, negatives)), strict=True):
+        assert found == pytest.approx(p, abs=5 * math.sqrt(p * (1 - p) / n))
+
+
 def test_a_text_of_one_word_teaches_nothing_and_breaks_nothing():
     losses = []
     vectors = train_skip_gram([[2], [3]], 4, 4, threshold=1.0, report=losses.append)
@@ -158,6 +176,12 @@ def test_a_text_of_one_word_teaches_nothing_and_breaks_nothing():
 def test_texts_without_words_or_with_ids_beyond_the_vocabulary_are_refused(sequences):
     with pytest.raises(ValueError, match="ids from 2 to 8"):
         train_skip_gram(sequences, 9, 4)
+
+
+@pytest.mark.parametrize("wrong", [{"dim": 0}, {"window": 0}, {"negatives": 0}, {"threshold": 0.0}])
+def test_sizes_that_cannot_be_are_refused(wrong):
+    with pytest.raises(ValueError, match="above 0"):
+        train_skip_gram([[2, 3]], 4, **({"dim": 4} | wrong))
 
 
 @pytest.mark.equation("eq-cosine")

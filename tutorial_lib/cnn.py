@@ -150,7 +150,7 @@ class TextCNN(nn.Module):
         dropout: share of the features set to 0 in training.
         mode: `rand` learns word vectors from nothing; `static` keeps the given ones;
             `non-static` starts from them and trains them; `multichannel` has both side by side,
-            2E numbers a word, with filter weights of its own for each.
+            2E numbers a word, with filter weights of its own for each (the paper shares them).
         vectors: the word vectors, one row for each id, for every mode but `rand`; copied.
 
     Raises:
@@ -199,8 +199,8 @@ class TextCNN(nn.Module):
             mask: true at tokens; what `ids` holds elsewhere has no influence.
 
         Raises:
-            ValueError: ids and mask that are not of one shape [B, T], or an id outside
-                0 … vocabulary_size - 1.
+            ValueError: an empty batch, ids and mask that are not of one shape [B, T], or an id
+                outside 0 … vocabulary_size - 1 where the mask is true.
 
         Equation: eq-textcnn
         """
@@ -214,6 +214,8 @@ class TextCNN(nn.Module):
         """Return for each width what its filters answer at each window (before the ReLU), and
         which windows count, M = T + width - 1.
         """
+        if not mask.numel():
+            raise ValueError(f"the batch is empty: ids and mask are {[*mask.shape]}")
         x = torch.cat([table(ids, mask) for table in self.embeddings], -1)  # [B T E or 2E]
         x = x.transpose(1, 2)  # [B E T]: torch has time last
         return [

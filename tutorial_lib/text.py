@@ -200,7 +200,11 @@ def train_subword(
     `.encode(text).ids` and `.encode(text).tokens` give a text's pieces. Keep it with the model:
     another training on the same texts may number some pieces differently.
 
-    Source: Schuster and Nakajima 2012 (WordPiece); Kudo 2018 (Unigram).
+    Raises:
+        ValueError: another kind.
+
+    Source: Schuster and Nakajima 2012 (WordPiece; here the commonest pair is joined, there the
+    one that makes the texts most likely); Kudo 2018 (Unigram).
     """
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 

@@ -2,7 +2,7 @@
 
 The text is read in pieces of `PIECE` tokens. Every word of a piece is a centre and a context, so
 one matrix product scores all pairs of the piece, and the same `SHARED` random words serve all its
-centres as negatives. That makes it fast; the loss is the paper's.
+centres as negatives. That makes it fast; on average over the draws the loss is the paper's.
 
 Shapes: T tokens of a piece, S negatives, M = T + S, V vocabulary, E embedding.
 
@@ -159,8 +159,14 @@ def train_skip_gram(
         report: called after each epoch with the loss of a mean pair and its negatives, in nats.
 
     Raises:
-        ValueError: no sequence holds a word, or an id does not fit the vocabulary.
+        ValueError: no sequence holds a word, an id does not fit the vocabulary, or a size is
+            not above 0.
     """
+    if min(dim, window, negatives, threshold) <= 0:
+        raise ValueError(
+            f"dim, window, negatives and threshold must be above 0; got {dim}, {window}, "
+            f"{negatives}, {threshold}"
+        )
     size = vocabulary if isinstance(vocabulary, int) else len(vocabulary)
     ids = np.concatenate([np.zeros(0, np.int64), *sequences]).astype(np.int64)
     text = np.repeat(np.arange(len(sequences)), [len(s) for s in sequences])
