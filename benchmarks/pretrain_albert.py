@@ -102,13 +102,12 @@ class Run:
         )  # fmt: skip
         self.state = checkpoint.State()
 
-    def load(self, part: str) -> bool:
-        """Take up a part of the run, `stable` or `decay-STEP`; return whether it was begun."""
+    def load(self, part: str) -> None:
+        """Take up a part of the run, `stable` or `decay-STEP`, where it was left."""
         self.here.wait_for_everyone()
         inputs = {"tokens": len(self.corpus.tokens), "first": self.corpus.tokens[:1000].tolist()}
         found = checkpoint.load(self.folder / part, self.updater, lambda: inputs)
         self.state = found or checkpoint.State(inputs=inputs)
-        return found is not None
 
     def advance(self, part: str, end: int, rate: Callable[[int], float]) -> None:
         """Train up to a step, at `rate(step)` times the learning rate."""
@@ -329,7 +328,11 @@ def arguments(line: list[str] | None) -> argparse.Namespace:
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--decay", type=float, default=0.2)
-    parser.add_argument("--start", type=float, help="deviation of the first weights: 1 / sqrt(H)")
+    parser.add_argument(
+        "--start",
+        type=float,
+        help="deviation of the first weights; BERT's 0.02 at width 768, scaled",
+    )
     parser.add_argument("--detection-weight", type=float, default=10.0)
     parser.add_argument("--precision", default="auto")
     parser.add_argument(
@@ -349,7 +352,8 @@ def planned(options: argparse.Namespace) -> Plan:
             num_attention_heads=options.heads, intermediate_size=4 * options.hidden,
             hidden_act="gelu", classifier_dropout_prob=0.0,
             max_position_embeddings=options.positions,
-            initializer_range=options.start or 1 / math.sqrt(options.hidden),
+            # BERT's 0.02 at width 768; narrower sums need larger terms.
+            initializer_range=options.start or 0.02 * math.sqrt(768 / options.hidden),
         ),
         PretrainConfig(
             steps=options.steps or 1, tokens=options.tokens, seed=options.seed,

@@ -178,7 +178,7 @@ class Check:
         """Return the check in words and numbers, for the file beside the model."""
         total = {key: sum(count[key] for count in self.sources.values()) for key in COUNTS}
         return {
-            "rule": " ".join(__doc__.split("\n\n")[3].split()),
+            "rule": " ".join(" ".join(__doc__.split("\n\n")[2:]).split()),
             "held-out texts": self.compared | {"different 8-grams": len(self.forbidden)},
             "read": self.sources | {"total": total},
         }

@@ -97,6 +97,20 @@ def test_both_paths_agree_with_double_precision_in_every_precision(qkv, fused, d
     torch.testing.assert_close(y.double(), exact, atol=tolerance, rtol=0)
 
 
+@pytest.mark.parametrize("time", [5, 256, 257])
+@pytest.mark.parametrize("masked", [False, True])
+def test_gradients_in_bfloat16_are_close_to_those_in_double_precision(time, masked):
+    torch.manual_seed(0)
+    exact = [torch.randn(2, 3, time, 8).bfloat16().double().requires_grad_() for _ in range(3)]
+    rounded = [x.detach().bfloat16().requires_grad_() for x in exact]
+    mask = torch.arange(time) < torch.tensor([3, time])[:, None, None, None] if masked else None
+    for leaves in (exact, rounded):
+        y, _ = tf.attention(*leaves, mask, fused=True)
+        (y.double() ** 2).sum().backward()
+    for x, close in zip(exact, rounded, strict=True):
+        assert (x.grad - close.grad.double()).norm() < 0.02 * x.grad.norm()
+
+
 @pytest.mark.parametrize("fused", [False, True])
 def test_large_scores_do_not_overflow_half_precision(fused):
     # q · k is 64 · 50² = 160,000, beyond float16's 65,504; divided by 8 it is 20,000.

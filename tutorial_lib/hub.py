@@ -1,0 +1,360 @@
+"""Chapter 07: ALBERT in the file format of Hugging Face, from their hub or a folder.
+
+A model is a folder: `config.json`, `model.safetensors`, and the tokenizer as `tokenizer.json`.
+`transformers` reads what `save` writes, and the reverse. Only safetensors files are read: a pickle
+can run any program when it is loaded.
+"""
+
+import dataclasses
+import json
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from tutorial_lib.albert import Albert, AlbertClassifier, AlbertConfig, AlbertPretraining
+
+if TYPE_CHECKING:
+    import tokenizers
+
+CONFIG, WEIGHTS, TOKENIZER = "config.json", "model.safetensors", "tokenizer.json"
+SENTENCEPIECE, TOKENIZER_CONFIG = "spiece.model", "tokenizer_config.json"
+ARCHITECTURES: dict[type[nn.Module], str] = {
+    Albert: "AlbertModel",
+    AlbertPretraining: "AlbertForPreTraining",
+    AlbertClassifier: "AlbertForSequenceClassification",
+}
+# Our names of modules and theirs, `albert.` before all that is in the encoder.
+NAMES = {
+    "albert.words": "albert.embeddings.word_embeddings",
+    "albert.positions": "albert.embeddings.position_embeddings",
+    "albert.token_types": "albert.embeddings.token_type_embeddings",
+    "albert.norm": "albert.embeddings.LayerNorm",
+    "albert.mapping": "albert.encoder.embedding_hidden_mapping_in",
+    "albert.pooler": "albert.pooler",
+    "word_dense": "predictions.dense",
+    "word_norm": "predictions.LayerNorm",
+    "word_bias": "predictions.bias",
+    "order": "sop_classifier.classifier",
+    "output": "classifier",
+}
+LAYER_NAMES = {
+    "attention.query": "attention.query",
+    "attention.key": "attention.key",
+    "attention.value": "attention.value",
+    "attention.output": "attention.dense",
+    "norm1": "attention.LayerNorm",
+    "inner": "ffn",
+    "outer": "ffn_output",
+    "norm2": "full_layer_layer_norm",
+}
+# Parts that a file may lack as a whole: they are then trained from a fresh start.
+HEADS = ("albert.pooler", "predictions", "sop_classifier", "classifier")
+# Second copies of tensors that the model has once, and the first ones.
+TIED = {
+    "predictions.decoder.weight": "albert.embeddings.word_embeddings.weight",
+    "predictions.decoder.bias": "predictions.bias",
+}
+SPECIAL = {
+    "cls_token": ("[CLS]",),
+    "sep_token": ("[SEP]",),
+    "mask_token": ("[MASK]",),
+    "pad_token": ("<pad>", "[PAD]"),
+    "unk_token": ("<unk>", "[UNK]"),
+}
+MOST_PROBLEMS = 5
+MINI = Path(__file__).parent / "pretrained" / "mini-albert"
+
+
+class WeightsError(ValueError):
+    """A model cannot be had, is damaged, or is not one that this package knows."""
+
+
+class Loaded(NamedTuple):
+    """What `load` returns.
+
+    Attributes:
+        model: in training mode, on the processor, in float32.
+        tokenizer: text to ids, without padding or truncation; None if there is none.
+        new: parts that the file lacks (`classifier`, `albert.pooler`, …), at a fresh start.
+    """
+
+    model: nn.Module
+    tokenizer: "tokenizers.Tokenizer | None"
+    new: tuple[str, ...]
+
+
+def load(
+    source: str | Path,
+    kind: type[nn.Module] = Albert,
+    *,
+    classes: int | None = None,
+    revision: str | None = None,
+) -> Loaded:
+    """Return a published or saved model, with its tokenizer.
+
+    Args:
+        source: a folder; or `mini-albert`, the model that comes with this package; or a name on
+            the hub: `albert-base-v2`, or `owner/model`.
+        kind: `Albert`, `AlbertPretraining` or `AlbertClassifier`, whatever was saved.
+        classes: of an `AlbertClassifier`; if None, as many as the file's has.
+        revision: branch, tag or commit on the hub.
+
+    Raises:
+        WeightsError: nothing there, another kind of model, a pickle, a damaged file, a tensor that
+            is missing or does not fit. The message says which.
+        ValueError: classes for a model without, or no number of classes to be found.
+    """
+    if kind not in ARCHITECTURES:
+        raise ValueError(f"kind is Albert, AlbertPretraining or AlbertClassifier; got {kind}")
+    folder = _folder(source, revision)
+    config = read_config(folder / CONFIG)
+    tensors = _read(folder)
+    if kind is not AlbertClassifier and classes is not None:
+        raise ValueError(f"classes={classes}, but {kind.__name__} does not classify")
+    if kind is AlbertClassifier:
+        if classes is None and "classifier.weight" not in tensors:
+            raise ValueError(f"{source} has no classifier: give classes, for a new one")
+        model = kind(config, len(tensors["classifier.weight"]) if classes is None else classes)
+    else:
+        model = kind(config)
+    new = _fill(model, tensors, folder / WEIGHTS)
+    return Loaded(model, _tokenizer(folder, config), new)
+
+
+def save(
+    model: Albert | AlbertPretraining | AlbertClassifier,
+    folder: str | Path,
+    *,
+    tokenizer: "tokenizers.Tokenizer | None" = None,
+    dtype: torch.dtype = torch.float32,
+) -> None:
+    """Write a model that `load` and `transformers` read.
+
+    Args:
+        folder: made if need be; files of the same names are replaced.
+        tokenizer: that the model was trained with.
+        dtype: of the numbers in the file; float16 halves it.
+
+    Raises:
+        ValueError: weights that are not finite in this precision; nothing is written.
+        OSError: the folder cannot be written.
+    """
+    from safetensors.torch import save as to_bytes
+
+    tensors = {
+        name: tensor.detach().to("cpu", dtype, copy=True).contiguous()
+        for name, tensor in _published(model).items()
+    }
+    if bad := [name for name, tensor in tensors.items() if not tensor.isfinite().all()]:
+        raise ValueError(f"{bad[0]} is not finite as {dtype}; nothing was written")
+    encoder = model if isinstance(model, Albert) else model.albert
+    facts = dataclasses.asdict(encoder.config) | {
+        "model_type": "albert",
+        "architectures": [ARCHITECTURES[type(model)]],
+        "tie_word_embeddings": True,
+        "dtype": "float32",  # to compute in, also where the file holds fewer digits
+    }
+    if isinstance(model, AlbertClassifier):
+        labels = {str(c): f"LABEL_{c}" for c in range(model.output.out_features)}
+        facts |= {"id2label": labels, "label2id": {name: int(c) for c, name in labels.items()}}
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    if tokenizer is not None:
+        known = {
+            role: name
+            for role, names in SPECIAL.items()
+            for name in names
+            if tokenizer.token_to_id(name) is not None
+        }
+        known |= {
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "model_max_length": encoder.config.max_position_embeddings,
+            "model_input_names": ["input_ids", "token_type_ids", "attention_mask"],
+        }
+        _replace(folder / TOKENIZER, tokenizer.to_str().encode())
+        _replace(folder / TOKENIZER_CONFIG, _json(known))
+    _replace(folder / CONFIG, _json(facts))
+    _replace(folder / WEIGHTS, to_bytes(tensors, metadata={"format": "pt"}))
+
+
+def published_name(name: str) -> str:
+    """Return the published name of a tensor of ours, its own beginning with `albert.`."""
+    pattern = r"albert\.groups\.(\d+)\.(\d+)\.(.+)\.(weight|bias)"
+    if match := re.fullmatch(pattern, name):
+        group, layer, part, kind = match.groups()
+        place = f"albert.encoder.albert_layer_groups.{group}.albert_layers.{layer}"
+        return f"{place}.{LAYER_NAMES[part]}.{kind}"
+    if name in NAMES:
+        return NAMES[name]
+    part, kind = name.rsplit(".", 1)
+    return f"{NAMES[part]}.{kind}"
+
+
+def read_config(path: Path) -> AlbertConfig:
+    """Return the configuration in a `config.json`; what it does not say has its default.
+
+    Raises:
+        WeightsError: no such file, not JSON, not of an ALBERT, or values that cannot be.
+    """
+    try:
+        facts = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise WeightsError(f"{path.parent} holds no {path.name}: it is no saved model") from None
+    except ValueError as error:
+        raise WeightsError(f"{path} is damaged or cut short: {error}") from error
+    model_type = facts.get("model_type") if isinstance(facts, dict) else None
+    if model_type != "albert":
+        raise WeightsError(f"{path} is of model_type {model_type!r}; only 'albert' can be loaded")
+    known = {}
+    for field in dataclasses.fields(AlbertConfig):
+        value = facts.get(field.name, field.default)
+        if isinstance(field.default, float) and type(value) is int:
+            value = float(value)
+        if type(value) is not type(field.default) and not (
+            value is None and field.name.endswith("_token_id")
+        ):
+            raise WeightsError(f"{path}: {field.name} cannot be {value!r}")
+        known[field.name] = value
+    try:
+        return AlbertConfig(**known)
+    except ValueError as error:
+        raise WeightsError(f"{path}: {error}") from error
+
+
+def _folder(source: str | Path, revision: str | None) -> Path:
+    """Return a local folder; files on the hub are fetched into its client's cache."""
+    if Path(source).is_dir():
+        return Path(source)
+    if source == MINI.name:
+        return MINI
+    if isinstance(source, Path) or not re.fullmatch(r"[\w-][\w.-]*(/[\w.-]+)?", source):
+        raise WeightsError(f"there is no folder {source}")
+    from huggingface_hub import snapshot_download
+
+    name = source if "/" in source else f"albert/{source}"
+    try:
+        files = [CONFIG, WEIGHTS, TOKENIZER, SENTENCEPIECE, TOKENIZER_CONFIG]
+        return Path(snapshot_download(name, revision=revision, allow_patterns=files))
+    except (OSError, ValueError) as error:
+        raise WeightsError(
+            f"there is no folder {source}, and {name} cannot be had from the hub: {error}"
+        ) from error
+
+
+def _read(folder: Path) -> dict[str, Tensor]:
+    """Return all tensors by published name, `albert.` before those of the encoder, in float32."""
+    from safetensors import SafetensorError, safe_open
+
+    path = folder / WEIGHTS
+    if not path.is_file():
+        pickles = [file.name for file in folder.glob("*") if file.suffix in (".bin", ".pt", ".pth")]
+        found = f"only {pickles[0]}, a pickle," if pickles else "none"
+        raise WeightsError(
+            f"weights are read from {WEIGHTS}; {folder} holds {found} and a pickle is never "
+            "loaded, as it can run any program. If you trust it, convert it once: "
+            "transformers.AlbertForPreTraining.from_pretrained(old).save_pretrained(new)"
+        )
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        with open(path, "rb") as file:
+            start = file.read(2)
+        if start[:1] == b"\x80" or start == b"PK":
+            raise WeightsError(f"{path} is a pickle by another name: it is not loaded") from error
+        raise WeightsError(f"{path} is damaged or cut short: {error}") from error
+    if not any(name.startswith("albert.") for name in tensors):  # the encoder alone
+        tensors = {
+            f"albert.{name}" if name.startswith(("embeddings.", "encoder.", "pooler.")) else name: t
+            for name, t in tensors.items()
+        }
+    return {name: t.float() if t.is_floating_point() else t for name, t in tensors.items()}
+
+
+def _fill(model: nn.Module, tensors: dict[str, Tensor], path: Path) -> tuple[str, ...]:
+    """Copy the tensors into the model and return the heads that are not among them."""
+    problems = []
+    for second, first in TIED.items():
+        if second in tensors and not tensors.setdefault(first, tensors[second]).equal(
+            tensors[second]
+        ):
+            problems.append(f"{second} differs from {first}: this model has them as one")
+    wanted = _published(model)
+    new = tuple(
+        head
+        for head in HEADS
+        if any(_within(name, head) for name in wanted)
+        and not any(_within(name, head) for name in tensors)
+    )
+    for name, ours in wanted.items():
+        if name not in tensors:
+            if not any(_within(name, head) for head in new):
+                problems.append(f"{name} is missing")
+        elif tensors[name].shape != ours.shape or tensors[name].dtype != torch.float32:
+            have, want = (f"{str(t.dtype)[6:]} {[*t.shape]}" for t in (tensors[name], ours))
+            problems.append(f"{name} is {have}; the configuration asks for {want}")
+    buffers = ("position_ids", "token_type_ids")
+    problems += [
+        f"{name} is not part of a model of this configuration"
+        for name in sorted(tensors)
+        if name.startswith("albert.") and name not in wanted and not name.endswith(buffers)
+    ]
+    if problems:
+        more = len(problems) - MOST_PROBLEMS
+        listed = problems[:MOST_PROBLEMS] + ([f"and {more} more"] if more > 0 else [])
+        raise WeightsError(f"{path} does not fit:" + "".join(f"\n- {p}" for p in listed))
+    with torch.no_grad():
+        for name, ours in wanted.items():
+            if name in tensors:
+                ours.copy_(tensors[name])
+    return new
+
+
+def _within(name: str, part: str) -> bool:
+    return name.startswith(f"{part}.")
+
+
+def _published(model: nn.Module) -> dict[str, Tensor]:
+    """Return the model's own tensors by published name."""
+    prefix = "albert." if isinstance(model, Albert) else ""
+    return {published_name(prefix + name): t for name, t in model.state_dict().items()}
+
+
+def _tokenizer(folder: Path, config: AlbertConfig) -> "tokenizers.Tokenizer | None":
+    from tokenizers import Tokenizer
+
+    if not (folder / TOKENIZER).is_file():
+        if (folder / SENTENCEPIECE).is_file():
+            raise WeightsError(
+                f"{folder} has its tokenizer as {SENTENCEPIECE} only. Write {TOKENIZER} once: "
+                "transformers.AutoTokenizer.from_pretrained(old).save_pretrained(new)"
+            )
+        return None
+    try:
+        tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
+    except Exception as error:  # the library raises no narrower class
+        raise WeightsError(f"{folder / TOKENIZER} is damaged: {error}") from error
+    if tokenizer.get_vocab_size() > config.vocab_size:
+        raise WeightsError(
+            f"{folder}: the tokenizer has {tokenizer.get_vocab_size()} ids, the model "
+            f"{config.vocab_size}: they do not belong together"
+        )
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return tokenizer
+
+
+def _json(facts: Mapping[str, Any]) -> bytes:
+    return (json.dumps(facts, indent=2, sort_keys=True) + "\n").encode()
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Write a file so that at every moment it is either the old one or the new one."""
+    part = path.with_name(f"{path.name}.part")
+    part.write_bytes(content)
+    os.replace(part, path)
