@@ -309,20 +309,20 @@ CHANGES: dict[str, dict[str, dict[str, Any]]] = {
         },
         "float32 instead of bf16": {"config": config(4, 3e-3, precision="no")},
     },
+    "textcnn-trec6": {
+        "rare words unknown": {"signatures": False},
+        "all words, however rare": {"signatures": False, "min_count": 1},
+        "no capital letters": {"cased": False},
+        "not trained on the validation texts": {"refit": False},
+        "average of the weights": {"config": config(8, 3e-3, average=0.98)},
+        "label smoothing of 0.1": {"smoothing": 0.1},
+    },
     "attention-sst2": {
         "words only": {"pairs": False},
         "no phrases": {"phrases": False},
         "no word dropout": {"word_dropout": 0.0},
         "no average of the weights": {"config": config(3, 2e-3)},
         "one query instead of four": {"options": {"embedding": 100, "queries": 1, "dropout": 0.5}},
-    },
-    "transformer-sst2": {
-        "no phrases": {"phrases": False},
-        "no word dropout": {"word_dropout": 0.0},
-        "no average of the weights": {"config": config(3, 1e-3, warmup=0.1)},
-        "label smoothing of 0.1": {"smoothing": 0.1},
-        "mean instead of max": {"options": {**TRANSFORMER, "pooling": "mean"}},
-        "skip-gram vectors": {"skip_gram": {"dim": 128, "epochs": 5}},
     },
 }  # fmt: skip
 TASKS = [*RECIPES, *(f"{task}{ABLATION}" for task in CHANGES)]
