@@ -7,6 +7,9 @@
 
     ACCELERATE_USE_CPU=1 torchrun --nproc_per_node 2 -m benchmarks.pretrain_albert …
 
+The word vectors start from chapter 02's skip-gram, trained on the same texts: from a random start
+the model stays for long at guessing words by their frequency.
+
 The learning rate climbs, stays, and falls to 0 over the last fifth of the steps (as 1 minus a
 square root: Hägele et al. 2024, "Scaling Laws and Compute-Optimal Training Beyond Fixed Training
 Durations"). So the run can be ended well at any time, and gone on with from before the decay.
@@ -53,6 +56,7 @@ class Plan:
         piece: rows of a batch that are computed at once; for memory and speed only.
         decay: share of all steps over which the learning rate falls.
         warmup: steps over which it climbs.
+        skip_gram: passes over the corpus for the word vectors to start from; 0 for a random start.
     """
 
     albert: AlbertConfig
@@ -61,6 +65,7 @@ class Plan:
     piece: int = 64
     decay: float = 0.2
     warmup: int = 1000
+    skip_gram: int = 0
     save_every: int = 200
     measure_every: int = 1000
 
@@ -86,7 +91,13 @@ class Run:
         self.plan, self.corpus, self.folder = plan, corpus, folder
         self.here = processes()
         torch.manual_seed(plan.train.seed)
-        self.model = Pretrainer(plan.albert).to(self.here.device)
+        self.model = Pretrainer(plan.albert)
+        if plan.skip_gram:
+            words = self.model.model.albert.words.weight
+            vectors = corpora.word_vectors(corpus, words.shape[1], plan.skip_gram)
+            with torch.no_grad():
+                words[pretraining.WORDS :] = vectors[pretraining.WORDS :]
+        self.model.to(self.here.device)
         forward = torch.compile(self.model, dynamic=False) if compiled else self.model
         self.text = PackedText(corpus.tokens, corpus.starts, plan.text)
         matrices = [p for p in self.model.parameters() if p.ndim > 1]
@@ -322,7 +333,7 @@ def arguments(line: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--compile", action="store_true", help="faster; minutes to begin")
     for name, default in (
         ("hidden", 256), ("layers", 6), ("heads", 4), ("embedding", 128), ("vocabulary", 8000),
-        ("positions", 512), ("tokens", 8192), ("piece", 64), ("warmup", 1000),
+        ("positions", 512), ("tokens", 8192), ("piece", 64), ("warmup", 1000), ("skip-gram", 3),
         ("save-every", 200), ("measure-every", 1000), ("seed", 0),
     ):  # fmt: skip
         parser.add_argument(f"--{name}", type=int, default=default)
@@ -362,6 +373,7 @@ def planned(options: argparse.Namespace) -> Plan:
         ),
         TrainConfig(lr=options.lr, seed=options.seed, precision=options.precision),
         piece=options.piece, decay=options.decay, warmup=options.warmup,
+        skip_gram=options.skip_gram,
         save_every=options.save_every, measure_every=options.measure_every,
     )  # fmt: skip
 

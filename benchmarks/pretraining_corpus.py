@@ -23,12 +23,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Bool, UInt64
+from jaxtyping import Bool, Float, UInt64
 from torch import Tensor
 
 from tutorial_lib import data, text
 from tutorial_lib.data.loading import cache_root
-from tutorial_lib.pretraining import CLS, SEP
+from tutorial_lib.pretraining import CLS, SEP, WORDS
 
 if TYPE_CHECKING:
     import tokenizers
@@ -262,12 +262,14 @@ class Corpus(NamedTuple):
     """What a run reads.
 
     Attributes:
+        folder: where it lies.
         tokens, held_out: ids, `[SEP]` after each text; the second only to measure losses on.
         starts: see `word_starts`.
         tokenizer: that made the ids.
         record: of the check.
     """
 
+    folder: Path
     tokens: np.ndarray
     held_out: np.ndarray
     starts: Tensor
@@ -312,7 +314,26 @@ def read(folder: Path) -> Corpus:
         np.memmap(folder / f"{name}.bin", np.uint16, "r") for name in ("tokens", "held_out")
     )
     record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-    return Corpus(tokens, held_out, word_starts(tokenizer), tokenizer, record)
+    return Corpus(folder, tokens, held_out, word_starts(tokenizer), tokenizer, record)
+
+
+def word_vectors(corpus: Corpus, dim: int, epochs: int) -> Float[Tensor, "V E"]:
+    """Return the skip-gram vectors of all pieces (chapter 02), kept in the corpus's folder.
+
+    Their standard deviation is 0.25. The vectors of `[CLS]`, `[SEP]` and `[MASK]`, which are no
+    text, are zeros.
+    """
+    path = corpus.folder / f"skip-gram-{dim}-{epochs}.npy"
+    if not path.exists():
+        ids = corpus.tokens.astype(np.int64)
+        texts = [part[part >= WORDS] for part in np.split(ids, np.flatnonzero(ids == SEP))]
+        size = corpus.tokenizer.get_vocab_size()
+        vectors = text.train_skip_gram([t for t in texts if len(t)], size, dim, epochs=epochs)
+        vectors[:WORDS] = 0
+        part = path.with_suffix(".part.npy")
+        np.save(part, (vectors * (0.25 / vectors[WORDS:].std())).numpy())
+        part.rename(path)
+    return torch.from_numpy(np.load(path))
 
 
 def prepared(vocabulary: int) -> Path:
