@@ -83,13 +83,22 @@ class Plan:
 
 
 class Run:
-    """A run in its folder; several processes share the work of each update."""
+    """A run in its folder; several processes share the work of each update.
+
+    Raises:
+        ValueError: the corpus has another vocabulary than the model.
+    """
 
     def __init__(
         self, plan: Plan, corpus: corpora.Corpus, folder: Path, *, compiled: bool = False
     ) -> None:
         self.plan, self.corpus, self.folder = plan, corpus, folder
         self.here = processes()
+        size = corpus.tokenizer.get_vocab_size()
+        if size != plan.albert.vocab_size:
+            raise ValueError(
+                f"the plan has a vocabulary of {plan.albert.vocab_size}, the corpus one of {size}"
+            )
         torch.manual_seed(plan.train.seed)
         self.model = Pretrainer(plan.albert)
         if plan.skip_gram:

@@ -10,10 +10,25 @@ import scipy.sparse
 import torch
 from sklearn.tree import DecisionTreeClassifier
 from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
 
-from tutorial_lib import attention, cnn, data, evaluation, results, rnn, softmax, tables, text
+from tutorial_lib import (
+    albert,
+    attention,
+    cnn,
+    data,
+    evaluation,
+    finetuning,
+    hub,
+    results,
+    rnn,
+    softmax,
+    tables,
+    text,
+)
 from tutorial_lib.baselines import NBSVM, NaiveBayes, bag_of_words
 from tutorial_lib.data.provenance import Provenance
+from tutorial_lib.training import TrainConfig, fit_classifier, predict
 
 RUNS = Path(__file__).parents[1] / "book" / "results"
 
@@ -487,3 +502,120 @@ def test_with_batch_and_time_confused_a_text_is_read_across_its_neighbours():
     assert h.squeeze(0).shape == right(x[:1])[0].squeeze(0).shape == (6, 4)
     each = torch.cat([right(x[:1, t : t + 1])[1][0] for t in range(6)])
     torch.testing.assert_close(h.squeeze(0), each)
+
+
+def small_albert(**more):
+    sizes = {
+        "vocab_size": 60, "embedding_size": 4, "hidden_size": 16, "num_hidden_layers": 6,
+        "num_attention_heads": 2, "intermediate_size": 32, "max_position_embeddings": 32,
+        "classifier_dropout_prob": 0.0, "initializer_range": 0.2,
+    }  # fmt: skip
+    return albert.AlbertConfig(**sizes | more)
+
+
+@pytest.mark.correction(22)
+def test_the_embedding_is_a_product_of_two_matrices_and_the_attention_is_not():
+    model = albert.Albert(small_albert())
+    words = model.words.weight @ model.mapping.weight.T  # what stands for BERT's V x H, [V H]
+    assert torch.linalg.matrix_rank(words, rtol=1e-5) == 4  # E
+    attention = model.layers[0].attention
+    for part in (attention.query, attention.key, attention.value, attention.output):
+        assert part.weight.shape == (16, 16)
+        assert torch.linalg.matrix_rank(part.weight, rtol=1e-5) == 16  # H
+    # Lan et al. 2020, table 1: V = 30,000, E = 128, H = 768. Four factorised matrices, held once,
+    # would save less than a tenth of what the embedding does.
+    base = albert.SIZES["base"]
+    saved = [albert.embedding_parameters(base, factorised=own) for own in (False, True)]
+    assert saved[0] - saved[1] > 10 * 4 * (768**2 - 2 * 768 * 128)
+
+
+@pytest.mark.correction(23)
+def test_sharing_saves_parameters_and_no_arithmetic():
+    work, held = {}, {}
+    for groups in (1, 6):
+        model = albert.Albert(small_albert(num_hidden_groups=groups))
+        held[groups] = sum(p.numel() for p in model.groups.parameters())
+        with FlopCounterMode(display=False) as counter:
+            model(torch.full((2, 20), 5), None, need_weights=True)
+        work[groups] = counter.get_total_flops()
+    assert held[6] == 6 * held[1] and work[6] == work[1] > 0
+
+
+@pytest.mark.correction(24)
+def test_without_the_mask_a_text_is_read_together_with_its_padding():
+    torch.manual_seed(0)
+    model = albert.AlbertClassifier(small_albert(), 2).eval()
+    ids = torch.tensor([[2, 7, 8, 9, 3]])
+    beside = F.pad(ids, (0, 20))  # as long as another text of its batch
+    alone = model(ids, None)
+    assert not model.albert.words.weight[0].any()  # the padding's word vector is zeros, and yet:
+    assert (model(beside, None) - alone).abs().max() > 0.01
+    torch.testing.assert_close(model(beside, beside > 0), alone)
+
+
+@pytest.mark.correction(25)
+def test_dropout_is_off_in_what_transformers_loads_and_on_in_what_we_load_and_train(tmp_path):
+    from transformers import AlbertForSequenceClassification
+
+    torch.manual_seed(0)
+    model = albert.AlbertClassifier(small_albert(hidden_dropout_prob=0.5), 2)
+    hub.save(model, tmp_path)
+    ids, mask = torch.tensor([[2, 7, 8, 9, 3]]), torch.ones(1, 5).bool()
+    theirs = AlbertForSequenceClassification.from_pretrained(tmp_path)
+    assert torch.equal(theirs(ids).logits, theirs(ids).logits)  # never on, without .train()
+    ours = hub.load(tmp_path, albert.AlbertClassifier).model
+    assert not torch.equal(ours(ids, mask), ours(ids, mask))
+    # Never off: asked twice, the same text has two answers. `predict` switches it off.
+    batches = data.batches(ids, [0])
+    for probe in (0, 1):
+        ours.train(probe == 0)
+        again = [predict(ours, lambda m, b: m(b["ids"], b["mask"]), batches) for _ in range(2)]
+        assert torch.equal(*again)
+    # `train` switches it on, whatever the mode was.
+    modes = []
+    ours.output.register_forward_pre_hook(lambda module, inputs: modes.append(module.training))
+    fit_classifier(ours.eval(), batches, None, TrainConfig(epochs=1), progress=False)
+    assert modes == [True]
+
+
+@pytest.mark.correction(26)
+def test_a_fixed_high_rate_sticks_at_chance_and_warm_up_frees_it():
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 2, 256)  # the word in the middle tells the class
+    before, after = random.integers(5, 12, (2, 256, 4))
+    texts = np.column_stack([np.full(256, 2), before, 12 + labels, after])
+    batches = data.batches(texts, labels, token_budget=320)
+
+    def last_loss(seed, **schedule):
+        """Train six shared layers on it, 64 steps; return the mean loss of the last eight."""
+        torch.manual_seed(seed)
+        config = small_albert(
+            vocab_size=14, embedding_size=8, hidden_size=32, intermediate_size=64,
+            initializer_range=0.1,
+        )  # fmt: skip
+        model = albert.AlbertClassifier(config, 2)
+        settings = TrainConfig(epochs=8, precision="no", seed=seed, **schedule)
+        history = fit_classifier(model, batches, None, settings, progress=False)
+        return np.mean(history.loss[-8:])
+
+    fixed = [last_loss(seed, lr=0.01) for seed in range(3)]
+    assert np.abs(np.array(fixed) - math.log(2)).max() < 0.05  # nothing learned, whatever the seed
+    climbing = [last_loss(seed, lr=0.01, warmup=0.3) for seed in range(3)]
+    assert sum(loss < 0.05 for loss in climbing) >= 2  # the same rate, reached slowly
+    assert last_loss(0, lr=0.001) < 0.05  # a lower one
+
+
+@pytest.mark.correction(27)
+def test_cut_at_the_head_only_praise_and_blame_are_the_same_text():
+    tokenizer = hub.load("mini-albert").tokenizer
+    story = "It begins in a small town, and then one thing leads to another. " * 20
+    texts = [story + verdict for verdict in ("In the end: wonderful.", "In the end: terrible.")]
+    whole = [tokenizer.encode(t).ids for t in texts]
+    assert whole[0] != whole[1] and len(whole[0]) > 200
+    usual = [ids[:64] for ids in whole]
+    assert usual[0] == usual[1]
+    assert usual[0][-1] != whole[0][-1]  # the last mark is cut off as well
+    head, both = (finetuning.encode(texts, tokenizer, 64, head=share) for share in (1.0, 0.25))
+    assert head[0].tolist() == head[1].tolist()
+    assert both[0].tolist() != both[1].tolist()
+    assert both[0][:17].tolist() == whole[0][:17] and both[0][-40:].tolist() == whole[0][-40:]

@@ -37,13 +37,16 @@ def options(corpus, folder, more=""):
     return ["--corpus", str(corpus), "--folder", str(folder), *words]
 
 
+def reviews():
+    """3,000 generated reviews."""
+    texts = [text for split in data.load("reviews").values() for text in split["text"]]
+    return [text for text in texts if text.isascii()][:3000]
+
+
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory):
-    """A corpus of 3,000 generated reviews."""
     folder = tmp_path_factory.mktemp("corpus")
-    texts = [text for split in data.load("reviews").values() for text in split["text"]]
-    english = [text for text in texts if text.isascii()][:3000]
-    corpora.write(folder, english, {"read": {"reviews": {}}}, 200)
+    corpora.write(folder, reviews(), {"read": {"reviews": {}}}, 200)
     return folder
 
 
@@ -138,12 +141,13 @@ def test_a_run_can_be_ended_at_any_time(corpus, tmp_path, monkeypatch):
 
 
 def test_another_corpus_is_refused(corpus, whole, tmp_path):
-    other = ["some words about nothing much at all", "more of the same kind again"] * 300
-    texts = [f"{text} {n}" for n, text in enumerate(other)]
-    corpora.write(tmp_path, texts, {}, 60)
     plan = driver.Plan.load(whole[0] / "plan.json")
+    corpora.write(tmp_path, reviews()[1000:], {}, plan.albert.vocab_size)
     with pytest.raises(CheckpointError, match="tokens was"):
         driver.Run(plan, corpora.read(tmp_path), whole[0]).load("stable")
+    corpora.write(tmp_path, reviews(), {}, 150)
+    with pytest.raises(ValueError, match="vocabulary of 200, the corpus one of 150"):
+        driver.Run(plan, corpora.read(tmp_path), whole[0])
 
 
 def test_the_export_is_the_model_in_float16_for_both_libraries(whole, corpus):

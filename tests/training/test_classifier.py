@@ -82,3 +82,14 @@ def test_without_validation_texts_the_weights_are_those_of_the_last_step():
     assert history.best_epoch == 0
     torch.testing.assert_close(kept, weights(1, None)[0])
     assert not torch.allclose(kept, weights(3, None)[0])
+
+
+def test_groups_of_parameters_keep_their_own_rate():
+    model, whole = Bag(), data.batches(TEXTS, LABELS, token_budget=10_000)
+    groups = [{"params": [model.scores.weight], "lr": 0.3, "weight_decay": 0.0}]
+    config = TrainConfig(epochs=1, lr=0.1, precision="no")
+    history = fit_classifier(model, whole, None, config, optimizer=groups, progress=False)
+    assert history.lr == [0.3]
+    # Adam's first step moves each weight that has a gradient by the rate.
+    moved = model.scores.weight.detach()[2:5].abs()
+    torch.testing.assert_close(moved, torch.full((3, 3), 0.3), rtol=1e-3, atol=0)

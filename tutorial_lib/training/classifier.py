@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from jaxtyping import Int64
 from torch import Tensor, nn
 
@@ -23,6 +24,7 @@ def fit_classifier(
     *,
     smoothing: float = 0.0,
     word_dropout: float = 0.0,
+    optimizer: torch.optim.Optimizer | list[dict[str, Any]] | None = None,
     checkpoints: str | Path | None = None,
     progress: bool = True,
 ) -> History:
@@ -36,7 +38,7 @@ def fit_classifier(
         smoothing: label smoothing in training.
         word_dropout: share of the training tokens that become the unknown word, fresh in each
             batch, so that the model learns to do without any one word.
-        checkpoints, progress: as for `train`.
+        optimizer, checkpoints, progress: as for `train`.
     """
 
     def loss(model: nn.Module, batch: dict[str, Any]) -> Tensor:
@@ -51,7 +53,7 @@ def fit_classifier(
     return train(
         model, loss, batches,
         validate=None if validation is None else accuracy,
-        config=config, checkpoints=checkpoints, progress=progress,
+        config=config, optimizer=optimizer, checkpoints=checkpoints, progress=progress,
     )  # fmt: skip
 
 

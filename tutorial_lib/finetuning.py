@@ -1,0 +1,145 @@
+"""Chapter 07: fine-tuning: what a pre-trained encoder reads, and how fast each part learns.
+
+Used with `hub.load`, `data.batches` and `training.fit_classifier`.
+
+Sun et al. 2019, "How to Fine-Tune BERT for Text Classification?".
+"""
+
+from collections.abc import Iterable
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from torch import nn
+
+from tutorial_lib.albert import AlbertClassifier
+
+if TYPE_CHECKING:
+    import tokenizers
+
+AT_ONCE = 1000  # texts whose tokens are in memory as objects
+
+
+def encode(
+    texts: Iterable[str],
+    tokenizer: "tokenizers.Tokenizer",
+    max_length: int,
+    *,
+    head: float = 0.25,
+) -> list[np.ndarray]:
+    """Return the ids of each text, int32: `[CLS]`, its tokens, `[SEP]`.
+
+    Of a text that is too long the middle is left out.
+
+    Args:
+        tokenizer: the one that the encoder was pre-trained with.
+        max_length: most ids of a text, `[CLS]` and `[SEP]` counted.
+        head: share of the tokens of a cut text that come from its beginning; the rest comes
+            from its end. 1 keeps the beginning only, 0 the end only.
+
+    Source: Sun et al. 2019, section 5.3.1 (128 of 510 tokens from the beginning).
+
+    Raises:
+        TypeError: one string in the place of a list of texts.
+        ValueError: no room for a token, a share outside [0, 1], a tokenizer without `[CLS]` and
+            `[SEP]` or one that cuts or pads.
+    """
+    if isinstance(texts, str):
+        raise TypeError("encode reads a list of texts; for one text give a list of one")
+    if max_length < 3:
+        raise ValueError(f"max_length holds [CLS], a token and [SEP]: 3 or more; got {max_length}")
+    if not 0 <= head <= 1:
+        raise ValueError(f"head is a share, from 0 to 1; got {head}")
+    if tokenizer.truncation or tokenizer.padding:
+        raise ValueError("this tokenizer cuts or pads texts itself: no_truncation(), no_padding()")
+    first, last = (tokenizer.token_to_id(name) for name in ("[CLS]", "[SEP]"))
+    if first is None or last is None:
+        raise ValueError("the tokenizer has no [CLS] and [SEP]: is it the one of this encoder?")
+    room = max_length - 2
+    start = round(head * room)
+    encoded, texts = [], iter(texts)
+    while some := list(islice(texts, AT_ONCE)):
+        for encoding in tokenizer.encode_batch(some, add_special_tokens=False):
+            ids = encoding.ids
+            if len(ids) > room:
+                ids = ids[:start] + ids[len(ids) - (room - start) :]
+            encoded.append(np.array([first, *ids, last], np.int32))
+    return encoded
+
+
+def parameter_groups(
+    model: AlbertClassifier, lr: float, *, decay: float = 1.0, weight_decay: float = 0.01
+) -> list[dict[str, Any]]:
+    r"""Return groups of parameters for AdamW, with a learning rate for each depth of the model.
+
+    Depth 0 is the embedding with its mapping, depth g the g-th of G groups of layers, and
+    G + 1 the pooler and the new classifier. The rate of depth d is `lr` times
+    `decay` to the power of G + 1 - d.
+
+    A layer that serves at several depths has one set of weights, hence one rate: where all are
+    shared (G = 1, every published ALBERT) there are three rates, however deep the model is.
+
+    Biases and what belongs to layer normalisation, all of them vectors, get no weight decay.
+    Parameters that are frozen are left out.
+
+    Args:
+        lr: of the pooler and the classifier.
+        decay: from one depth to the one below it; 1 gives all parts the same rate.
+
+    Source: Howard and Ruder 2018, section 3.2, and Sun et al. 2019, section 5.3.3
+    (layer-wise rates); Devlin et al. 2019, the authors' code (no decay of vectors).
+
+    Equation: eq-layer-rates
+
+    Raises:
+        ValueError: a rate or a decay that cannot be, nothing to train.
+    """
+    if lr <= 0 or not 0 < decay <= 1:
+        raise ValueError(f"lr is above 0, decay above 0 and at most 1; got {lr} and {decay}")
+    top = len(model.albert.groups) + 1
+    groups: dict[tuple[int, bool], dict[str, Any]] = {}
+    for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        depth, vector = _depth(name, top), parameter.ndim < 2
+        group = groups.setdefault(
+            (depth, vector),
+            {
+                "params": [],
+                "lr": lr * decay ** (top - depth),
+                "weight_decay": 0.0 if vector else weight_decay,
+                "part": _part(depth, top),
+            },
+        )
+        group["params"].append(parameter)
+    if not groups:
+        raise ValueError("the model has no parameter that can be trained")
+    return [groups[key] for key in sorted(groups)]
+
+
+def set_dropout(model: nn.Module, share: float) -> None:
+    """Let training set this share of the states to 0, whatever the saved configuration says.
+
+    The dropout of attention weights stays as it is: most fused kernels have none.
+
+    Raises:
+        ValueError: a share outside [0, 1).
+    """
+    if not 0 <= share < 1:
+        raise ValueError(f"dropout is a share, from 0 to below 1; got {share}")
+    for part in model.modules():
+        if isinstance(part, nn.Dropout):
+            part.p = share
+
+
+def _depth(name: str, top: int) -> int:
+    """Return the depth of a parameter by its name."""
+    if name.startswith("albert.groups."):
+        return int(name.split(".")[2]) + 1
+    return top if name.startswith(("albert.pooler.", "output.")) else 0
+
+
+def _part(depth: int, top: int) -> str:
+    if depth in (0, top):
+        return "embedding" if depth == 0 else "pooler and classifier"
+    return "layers" if top == 2 else f"layers, group {depth}"
