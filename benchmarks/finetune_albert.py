@@ -61,7 +61,7 @@ DATA = {
     "ag-news": Task("ag_news", epochs=2, scratch_epochs=4),
     "sms-spam": Task("sms_spam", epochs=6, scratch_epochs=10),
 }
-"""Rates of the classifier and of each depth below it, of the two ALBERTs."""
+# Rates of the classifier and, as a factor, of each depth below it, of the two ALBERTs.
 RATES = {"mini-albert": (1e-3, 0.6), "scratch": (5e-4, 1.0)}
 
 
@@ -157,10 +157,16 @@ MODELS: dict[str, tuple[str, Callable]] = {
 TASKS = [f"{model}-{name}-finetuning" for name in DATA for model in MODELS]
 
 
+def parts_of(name: str) -> tuple[str, str]:
+    """Return the model and the data set that a task names."""
+    kind = next(model for model in MODELS if name.startswith(f"{model}-"))
+    return kind, name.removeprefix(f"{kind}-").removesuffix("-finetuning")
+
+
 def record(name: str) -> Recorder:
     """Measure one model on one task."""
-    kind = next(model for model in MODELS if name.startswith(f"{model}-"))
-    task = DATA[name.removeprefix(f"{kind}-").removesuffix("-finetuning")]
+    kind, data_set = parts_of(name)
+    task = DATA[data_set]
     title, fit = MODELS[kind]
     splits = data.load(task.name, splits="official" if task.folds else "book")
     classes = next(iter(splits.values())).features["label"].names

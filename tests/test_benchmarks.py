@@ -1,11 +1,14 @@
-"""Under the recorded runs of the networks: splits do not leak, cuts keep both ends."""
+"""Under the recorded runs: splits do not leak, cuts keep both ends, both sides are alike."""
 
 import dataclasses
 
 import numpy as np
 import pytest
+import torch
 
-from benchmarks import networks
+from benchmarks import finetune_albert, networks, speed_albert
+from tutorial_lib import data
+from tutorial_lib.albert import AlbertClassifier, AlbertConfig
 
 RECIPE = networks.RECIPES["lstm-imdb"]
 
@@ -106,3 +109,68 @@ def test_every_task_and_every_change_is_a_recipe_that_can_be_recorded(task):
     for change in changes.values():
         recipe = dataclasses.replace(networks.RECIPES[name], **change)
         assert recipe.settings()["lr"] == recipe.config.lr
+
+
+@pytest.mark.parametrize("kind", finetune_albert.MODELS)
+@pytest.mark.parametrize("labels", [None, 60])
+def test_each_model_of_the_comparison_classifies_and_can_be_repeated(kind, labels):
+    task = finetune_albert.Task("reviews", labels=labels, epochs=1, scratch_epochs=1)
+    [(texts, _)] = finetune_albert.texts_of(task, 0)
+    texts = {name: (strings[:60], y[:60]) for name, (strings, y) in texts.items()}
+    fit = finetune_albert.MODELS[kind][1]
+    predicted, size = fit(task, texts, 2, 0, kind)
+    again, _ = fit(task, texts, 2, 0, kind)
+    assert predicted.shape == (60,) and set(predicted) <= {0, 1} and size > 100
+    assert (predicted == again).all()
+
+
+def test_few_labels_are_drawn_alike_from_each_class_and_by_the_seed():
+    task = finetune_albert.Task("reviews", labels=40)
+    drawn = [finetune_albert.texts_of(task, seed)[0][0] for seed in (0, 0, 1)]
+    assert drawn[0]["train"][0] == drawn[1]["train"][0] != drawn[2]["train"][0]
+    for texts in drawn:
+        assert set(texts) == {"train", "test"}
+        assert np.bincount(texts["train"][1]).tolist() == [20, 20]
+
+
+def test_every_model_meets_every_set():
+    assert len(finetune_albert.TASKS) == len(set(finetune_albert.TASKS)) == 4 * 8
+    for task in finetune_albert.TASKS:
+        kind, name = finetune_albert.parts_of(task)
+        assert f"{kind}-{name}-finetuning" == task
+
+
+def test_both_sides_of_the_speed_comparison_start_from_one_model(monkeypatch):
+    """Same weights, same texts, padding left out by both: the same loss and gradient."""
+    monkeypatch.setattr(speed_albert, "STEPS", 2)
+    torch.manual_seed(0)
+    config = AlbertConfig(
+        vocab_size=50, embedding_size=8, hidden_size=16, num_hidden_layers=2,
+        num_attention_heads=2, intermediate_size=32, classifier_dropout_prob=0.0,
+        initializer_range=0.2,
+    )  # fmt: skip
+    model = AlbertClassifier(config, 2)
+    ids = [np.array([2, *range(5, 8 + n), 3], np.int32) for n in range(8)]
+    y = np.array([0, 1] * 4)
+    (batch,) = data.batches(ids, y, token_budget=200)
+    assert not batch["mask"].all()
+    theirs = speed_albert.theirs_of(model).train()
+    losses = [
+        speed_albert.ours_loss(model.train(), batch),
+        speed_albert.theirs_loss(theirs, batch),
+    ]
+    torch.testing.assert_close(*losses)
+    for loss in losses:
+        loss.backward()
+    name = "albert.encoder.embedding_hidden_mapping_in.weight"
+    torch.testing.assert_close(
+        model.albert.mapping.weight.grad, dict(theirs.named_parameters())[name].grad
+    )
+    found = speed_albert.steps(model, [batch, batch])
+    assert all(value > 0 for value in found.values()) and "step, times as fast, float32" in found
+    texts, labels = {"train": ids, "test": ids}, {"train": y, "test": y}
+    for epochs in (
+        speed_albert.usual_epochs(theirs, texts, labels, 0),
+        speed_albert.our_epochs(model, texts, labels, 0, 200),
+    ):
+        assert epochs[0] > 0 and 0 <= epochs[1] <= 1
