@@ -4,8 +4,7 @@ Three objectives, which a run may take one after the other:
 
 - `causal`: predict the next token from those before it. It starts a model off fast.
 - `masked`: predict words that were hidden, and tell whether two stretches of text were swapped.
-- `replaced`: the same; then put words that the model itself finds likely in the place of the
-  hidden ones, and tell for every token whether it was replaced.
+- `replaced`: the same; then put words of its own in the hidden places, and tell all that differ.
 
 Lan et al. 2020, "ALBERT"; Clark et al. 2020, "ELECTRA: Pre-training Text Encoders as
 Discriminators Rather Than Generators".
