@@ -5,6 +5,8 @@
     … --folder F --steps 90000          go on with more steps than planned at first
     … --folder F --decay-now            decay and export from the last checkpoint
 
+All other options are for new runs only; one that is gone on with keeps its plan.
+
     ACCELERATE_USE_CPU=1 torchrun --nproc_per_node 2 -m benchmarks.pretrain_albert …
 
 The word vectors start from chapter 02's skip-gram, trained on the same texts: from a random start
@@ -86,7 +88,8 @@ class Run:
     """A run in its folder; several processes share the work of each update.
 
     Raises:
-        ValueError: the corpus has another vocabulary than the model.
+        ValueError: the corpus has another vocabulary than the model, or rows are longer than it
+            can read.
     """
 
     def __init__(
@@ -99,12 +102,16 @@ class Run:
             raise ValueError(
                 f"the plan has a vocabulary of {plan.albert.vocab_size}, the corpus one of {size}"
             )
+        longest = max(phase.length for phase in plan.text.phases)
+        if longest > plan.albert.max_position_embeddings:
+            most = plan.albert.max_position_embeddings
+            raise ValueError(f"rows of {longest} tokens, but the model has {most} positions")
         torch.manual_seed(plan.train.seed)
         self.model = Pretrainer(plan.albert)
         if plan.skip_gram:
             words = self.model.model.albert.words.weight
-            vectors = corpora.word_vectors(corpus, words.shape[1], plan.skip_gram)
-            with torch.no_grad():
+            with self.here.main_process_first(), torch.no_grad():
+                vectors = corpora.word_vectors(corpus, words.shape[1], plan.skip_gram)
                 words[pretraining.WORDS :] = vectors[pretraining.WORDS :]
         self.model.to(self.here.device)
         forward = torch.compile(self.model, dynamic=False) if compiled else self.model
@@ -405,6 +412,8 @@ def main(line: list[str] | None = None) -> Run:
     plan = Plan.load(path)
     run = Run(plan, corpus, folder, compiled=options.compile)
     run.load("stable")
+    if options.decay_now and not run.state.step:
+        raise SystemExit(f"{folder} holds no run yet: there is nothing to decay")
     total = options.steps or plan.text.steps
     stable = round((1 - plan.decay) * total)
     if options.decay_now:
@@ -412,7 +421,7 @@ def main(line: list[str] | None = None) -> Run:
         total = math.ceil(stable / (1 - plan.decay))
     if run.state.step > stable:
         raise SystemExit(f"the run is at step {run.state.step} already, beyond {stable}")
-    run.advance("stable", stable, lambda step: min(1.0, (step + 1) / plan.warmup))
+    run.advance("stable", stable, lambda step: min(1.0, (step + 1) / max(1, plan.warmup)))
     part = f"decay-{stable}"
     if here.is_main_process and not (folder / part).exists():
         shutil.copytree(folder / "stable", folder / "copying", dirs_exist_ok=True)

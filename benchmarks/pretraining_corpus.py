@@ -6,10 +6,10 @@ Needs the real data sets (TUTORIAL_DATA). Training texts only; mr, sst2 and its 
 because mr is scored by ten folds, so that each of its sentences is a test text, and sst2 holds
 the same sentences; medical_abstracts stays out because only its test set can be had.
 
-Then the check: no 8 words in a row may also stand in a validation or test text. A sentence that
-touches such words is left out and its document cut there, so that no new neighbours arise; a
-document of which such sentences are more than a tenth is left out whole, as is a document of
-fewer than 8 words that equals a held-out text. Dropping every document with one such run would
+Then the check: no 8 words in a row may also stand in a validation or test text, nor a whole such
+text of 4 to 7 words; one of fewer words may not be a document. A sentence that touches such words
+is left out and its document cut there, so that no new neighbours arise; a document of which such
+sentences are more than a tenth is left out whole. Dropping every document with one such run would
 cost most long reviews: "one of the worst movies i have ever" stands in very many.
 """
 
@@ -23,19 +23,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, UInt64
+from jaxtyping import Float, UInt64
 from torch import Tensor
 
 from tutorial_lib import data, text
 from tutorial_lib.data.loading import cache_root
-from tutorial_lib.pretraining import CLS, SEP, WORDS
+from tutorial_lib.pretraining import CLS, SEP, WORDS, word_starts
 
 if TYPE_CHECKING:
     import tokenizers
 
 NGRAM = 8
 MOST_SHARED = 0.1  # share of a document's words in left-out sentences, above which all of it goes
-LEAST_WORDS = 4  # of what a cut leaves of a document
+LEAST_WORDS = 4  # of what a cut leaves of a document, and of a run that is looked for within one
 TRAINING = (
     "imdb", "ag_news", "amazon_books", "amazon_electronics", "amazon_kitchen", "sms_spam",
     "financial_phrasebank_50", "trec6",
@@ -44,7 +44,6 @@ UNSCORED = {"newsgroups20": "train", "polarity_v2": "all"}  # sets that no chapt
 HELD_OUT = (*TRAINING, "sst2")
 WHOLLY_HELD_OUT = ("mr", "medical_abstracts")
 SPECIAL = ["<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]"]
-BLANK = "\u2581"  # what stands for a blank at the beginning of a piece
 TOKENIZER_TEXTS = 20_000  # read to train the tokenizer
 RECORD = "overlap.json"
 MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
@@ -92,8 +91,9 @@ def sentences(document: str) -> list[str]:
 
 def words(string: str) -> list[str]:
     """Return what counts as words in the check: lower case, no punctuation, no apostrophes."""
-    plain = _CLITIC.sub("", text.normalize(string).lower()).replace("'", "")
-    return _WORD.findall(plain)
+    while (plain := text.normalize(string)) != string:  # entities may hold tags, and so on
+        string = plain
+    return _WORD.findall(_CLITIC.sub("", plain.lower()).replace("'", ""))
 
 
 class Hasher:
@@ -109,13 +109,10 @@ class Hasher:
             self.numbers[word] = int.from_bytes(digest, "little")
         return self.numbers[word]
 
-    def ngrams(self, tokens: list[str]) -> UInt64[np.ndarray, "runs"]:
-        """Return a number for each run of 8 words, or one for a text that has fewer."""
+    def ngrams(self, tokens: list[str], size: int) -> UInt64[np.ndarray, "runs"]:
+        """Return a number for each run of so many words; runs of other sizes have others."""
         numbers = np.array([self.number(token) for token in tokens], np.uint64)
-        size = min(NGRAM, len(numbers))
-        if not size:
-            return numbers
-        runs = np.full(len(numbers) - size + 1, size, np.uint64)
+        runs = np.full(max(0, len(numbers) - size + 1), size, np.uint64)
         for k in range(size):  # a polynomial modulo 2 ** 64
             runs = runs * MULTIPLIER + numbers[k : len(runs) + k]
             runs ^= runs >> np.uint64(29)
@@ -128,7 +125,8 @@ class Check:
     def __init__(self, forbidden: Iterable[tuple[str, str]]) -> None:
         self.hasher, runs, self.compared = Hasher(), [], {}
         for name, string in forbidden:
-            found = self.hasher.ngrams(words(string))
+            tokens = words(string)
+            found = self.hasher.ngrams(tokens, min(NGRAM, max(1, len(tokens))))
             self.compared[name] = self.compared.get(name, 0) + len(found)
             runs.append(found)
         self.forbidden = np.unique(np.concatenate(runs))
@@ -136,12 +134,13 @@ class Check:
 
     def shared(self, tokens: list[str]) -> np.ndarray:
         """Return for each word whether it belongs to a run that is also held out."""
-        runs = self.hasher.ngrams(tokens)
-        places = np.searchsorted(self.forbidden, runs).clip(max=len(self.forbidden) - 1)
-        hits = np.flatnonzero(self.forbidden[places] == runs)
         covered = np.zeros(len(tokens), bool)
-        for k in range(min(NGRAM, len(tokens))):
-            covered[hits + k] = True
+        for size in range(min(LEAST_WORDS, max(1, len(tokens))), NGRAM + 1):
+            runs = self.hasher.ngrams(tokens, size)
+            places = np.searchsorted(self.forbidden, runs).clip(max=len(self.forbidden) - 1)
+            hits = np.flatnonzero(self.forbidden[places] == runs)
+            for k in range(size):
+                covered[hits + k] = True
         return covered
 
     def pieces(self, name: str, document: str) -> list[str]:
@@ -179,7 +178,7 @@ class Check:
         total = {key: sum(count[key] for count in self.sources.values()) for key in COUNTS}
         return {
             "rule": " ".join(" ".join(__doc__.split("\n\n")[2:]).split()),
-            "held-out texts": self.compared | {"different 8-grams": len(self.forbidden)},
+            "held-out texts": self.compared | {"different runs": len(self.forbidden)},
             "read": self.sources | {"total": total},
         }
 
@@ -210,7 +209,7 @@ def train_tokenizer(texts: Iterable[str], size: int) -> "tokenizers.Tokenizer":
     """Return a tokenizer of ALBERT's kind: pieces of words, lower case, no accents.
 
     Its parts and the ids of its special tokens are those of the published ones, so that
-    `transformers.AlbertTokenizer` gives the same ids.
+    `transformers.AlbertTokenizer` gives the same ids. No piece holds both letters and marks.
 
     Source: Kudo 2018, "Subword Regularization" (the unigram language model).
     """
@@ -234,28 +233,20 @@ def train_tokenizer(texts: Iterable[str], size: int) -> "tokenizers.Tokenizer":
             normalizers.Lowercase(),
         ]
     )
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace()]
-    )
+    published = [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace()]
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([*published, pre_tokenizers.Punctuation()])
     tokenizer.decoder = decoders.Metaspace()
     trainer = trainers.UnigramTrainer(
         vocab_size=size, special_tokens=SPECIAL, unk_token="<unk>", show_progress=False
     )
     tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(published)
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS]:0 $A:0 [SEP]:0",
         pair="[CLS]:0 $A:0 [SEP]:0 $B:1 [SEP]:1",
         special_tokens=[("[CLS]", CLS), ("[SEP]", SEP)],
     )
     return tokenizer
-
-
-def word_starts(tokenizer: "tokenizers.Tokenizer") -> Bool[Tensor, "V"]:
-    """Return for each id whether a word begins with it, or a mark, which is a word of its own."""
-    pieces = [tokenizer.id_to_token(i) for i in range(tokenizer.get_vocab_size())]
-    return torch.tensor(
-        [piece.startswith(BLANK) or not any(map(str.isalnum, piece)) for piece in pieces]
-    )
 
 
 class Corpus(NamedTuple):
@@ -289,6 +280,8 @@ def write(folder: Path, texts: list[str], record: dict[str, Any], vocabulary: in
         raise ValueError(
             f"the texts give a vocabulary of {tokenizer.get_vocab_size()}, not {vocabulary}"
         )
+    for vectors in folder.glob("skip-gram-*"):  # of another corpus that was here
+        vectors.unlink()
     cut = max(1, len(texts) // 100)
     counts = {}
     for name, part in (("held_out", texts[:cut]), ("tokens", texts[cut:])):
@@ -337,8 +330,12 @@ def word_vectors(corpus: Corpus, dim: int, epochs: int) -> Float[Tensor, "V E"]:
 
 
 def prepared(vocabulary: int) -> Path:
-    """Return the folder of the real corpus in the cache; it is written there first if need be."""
-    folder = cache_root() / "pretraining" / f"unigram-{vocabulary}"
+    """Return the folder of the real corpus in the cache; it is written there first if need be.
+
+    Its name holds a hash of this file: another rule makes another corpus.
+    """
+    rule = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:8]
+    folder = cache_root() / "pretraining" / f"unigram-{vocabulary}-{rule}"
     if not (folder / RECORD).exists():
         write(folder, *checked(), vocabulary)
     return folder
@@ -347,6 +344,8 @@ def prepared(vocabulary: int) -> Path:
 def _parquet(name: str, split: str) -> list[str]:
     from pyarrow import parquet
 
+    if "TUTORIAL_DATA" not in os.environ:
+        raise SystemExit(f"{name} is read from the folder that TUTORIAL_DATA names; set it")
     path = Path(os.environ["TUTORIAL_DATA"]) / name / f"{split}.parquet"
     return parquet.read_table(path, columns=["text"]).column("text").to_pylist()
 

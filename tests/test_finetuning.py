@@ -135,7 +135,7 @@ def test_a_wholly_frozen_model_is_named():
 def test_dropout_is_set_for_training_and_off_in_evaluation():
     model, ids = AlbertClassifier(config(), 2), torch.tensor([[2, 5, 6, 3]])
     assert torch.equal(model(ids, None), model(ids, None))  # the configuration has none
-    set_dropout(model, 0.5)
+    assert set_dropout(model, 0.5) is model
     assert not torch.equal(model(ids, None), model(ids, None))
     model.eval()
     assert torch.equal(model(ids, None), model(ids, None))

@@ -5,6 +5,7 @@ Run as a script under torchrun, this file is one of two processes.
 
 import json
 import os
+import string
 import subprocess
 import sys
 from pathlib import Path
@@ -246,6 +247,23 @@ def test_words_start_at_a_blank_and_marks_are_words(corpus):
     assert starts.count(True) < len(starts), "no word was cut"
 
 
+def test_no_piece_holds_both_letters_and_marks(corpus):
+    for piece in corpora.read(corpus).tokenizer.get_vocab():
+        plain = piece.replace("▁", "")
+        if piece not in corpora.SPECIAL and any(map(str.isalnum, plain)):
+            assert not set(plain) & set(string.punctuation), piece
+
+
+def test_rows_that_the_model_cannot_read_are_refused_before_the_first_step(corpus, tmp_path):
+    with pytest.raises(ValueError, match="rows of 64 tokens, but the model has 32 positions"):
+        driver.main(options(corpus, tmp_path, "--steps 10 --positions 32"))
+
+
+def test_without_a_run_there_is_nothing_to_decay(corpus, tmp_path):
+    with pytest.raises(SystemExit, match="nothing to decay"):
+        driver.main(options(corpus, tmp_path, "--steps 10 --decay-now"))
+
+
 def test_tokens_are_the_texts_one_after_the_other(corpus):
     found = corpora.read(corpus)
     ids = found.tokens[:2000].tolist()
@@ -273,10 +291,25 @@ def test_what_shares_eight_words_is_left_out():
     assert check.pieces("a", "And I don't say so lightly, I have to add.") != []
     assert check.pieces("a", "I have ever seen, and I don't say so lightly.") == []
     record = check.record()
-    assert record["held-out texts"]["different 8-grams"] == 12  # 18 words, and a short text
+    assert record["held-out texts"]["different runs"] == 12  # 18 words, and a short text
     assert record["read"]["a"]["documents left out"] == 3
     assert record["read"]["a"]["documents cut"] == 1
     assert "8 words in a row" in record["rule"]
+
+
+def test_a_short_held_out_text_is_found_within_a_document():
+    check = corpora.Check([("test", "Definitely worth seeing twice.")])
+    filler = " ".join(f"Here is sentence number {n} of many." for n in range(30))
+    pieces = check.pieces("a", f"{filler} It is definitely worth seeing twice! {filler}")
+    assert [p.count("number") for p in pieces] == [30, 30] and "seeing" not in "".join(pieces)
+    assert check.pieces("a", "definitely worth seeing it twice") != []
+
+
+def test_tags_within_entities_hide_nothing():
+    held_out = "Some &lt;A HREF=&quot;x&quot;&gt;words of a story&lt;/A&gt; that was held out"
+    check = corpora.Check([("test", held_out)])
+    plain = "some words of a story that was held out"
+    assert check.pieces("a", held_out) == check.pieces("a", plain) == []
 
 
 def test_a_run_over_two_sentences_takes_both():

@@ -68,8 +68,8 @@ def test_whole_words_are_hidden_up_to_the_budget():
     same_word = goes_on & ~after_special
     assert (chosen[:, 1:] == chosen[:, :-1])[same_word[:, 1:]].all()
     counts = chosen.sum(1)
-    assert counts.max() <= 18  # 15 % of 120, and with most rows just below
-    assert counts.float().mean() > 16
+    assert counts.max() == 18 and counts.min() >= 16  # 15 % of 120, but for a last piece
+    assert counts.float().mean() > 17.8
     # Each place is as likely as another.
     assert chosen[:, 1:60].float().mean() == pytest.approx(
         chosen[:, 61:-1].float().mean().item(), rel=0.1
@@ -124,7 +124,6 @@ def test_sentence_order_loss():
     assert loss.item() == pytest.approx((math.log1p(math.exp(3)) + math.log(2)) / 3)
 
 
-@pytest.mark.equation("eq-replaced-token")
 def test_replaced_token_loss():
     logits = torch.tensor([[2.0, -3.0, 100.0], [0.0, 7.0, 7.0]])
     replaced = torch.tensor([[True, False, False], [False, False, False]])
@@ -179,7 +178,8 @@ def test_a_batch_depends_on_its_place_alone(objective):
         one.batch(step)
     for name, tensor in two.batch(3).items():
         assert tensor.equal(one.batch(3)[name]), name
-        assert not tensor.equal(one.batch(4)[name]), name
+        if name not in ("types", "order"):  # few rows: they may be alike by chance
+            assert not tensor.equal(one.batch(4)[name]), name
     other = PackedText(stream(), STARTS, config(objective, seed=1))
     assert not other.batch(3)["ids"].equal(one.batch(3)["ids"])
 
@@ -206,7 +206,7 @@ def test_causal_batches_predict_what_comes_next():
 
 def test_pairs_are_two_neighbouring_stretches_swapped_half_of_the_time():
     text = PackedText(stream(), STARTS, config("replaced"))
-    batches = [text.batch(step) for step in range(40)]
+    batches = [text.batch(step) for step in range(120)]
     ids, types, order = (
         torch.cat([b[name] for b in batches]) for name in ("originals", "types", "order")
     )
@@ -214,8 +214,9 @@ def test_pairs_are_two_neighbouring_stretches_swapped_half_of_the_time():
     for row, kinds, which in zip(ids, types, order.tolist(), strict=True):
         inner = (row[1:-1] == SEP).nonzero()[:, 0]
         if which == NONE:
-            # It holds the end of a document, and is as in the source but for that.
-            assert len(inner) == 1 and kinds.sum() == 0
+            # It holds the end of a document, or its own ends would tell the order.
+            broken = not (STARTS[row[1]] and STARTS[row[-2]])
+            assert (len(inner) == 1 or broken) and kinds.sum() == 0
             continue
         assert len(inner) == 1 and kinds.tolist() == sorted(kinds.tolist())
         middle = int(inner[0]) + 1
@@ -224,7 +225,7 @@ def test_pairs_are_two_neighbouring_stretches_swapped_half_of_the_time():
         if which == 1:
             first, second = second, first
             swapped += 1
-        assert STARTS[second[0]], "cut within a word"
+        assert STARTS[second[0]] and STARTS[first[0]], "cut within a word"
         joined = torch.cat([first, second]) - WORDS
         assert (joined.diff() % (VOCABULARY - WORDS) == 1).all()
         assert min(len(first), len(second)) >= 7

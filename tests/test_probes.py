@@ -1,12 +1,19 @@
 """What is asked of an ALBERT, on models and texts whose answer is known."""
 
-import numpy as np
+import dataclasses
+
 import pytest
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from tutorial_lib import probes
-from tutorial_lib.albert import Albert, AlbertClassifier, AlbertConfig, AlbertPretraining
+from tutorial_lib.albert import (
+    SIZES,
+    Albert,
+    AlbertClassifier,
+    AlbertConfig,
+    AlbertPretraining,
+)
 from tutorial_lib.pretraining import CLS, SEP, Phase, PretrainConfig
 
 NAMES = ["<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]", "▁one", "▁two", "▁three", "▁four", "s", "."]
@@ -71,13 +78,31 @@ def test_halves_follow_one_another_and_hold_all_of_it():
     assert probes.halves([text + " And a fifth, for good."], 4) == [pair]
 
 
-def test_a_model_that_always_says_as_it_stood_is_right_once_a_pair(tokenizer):
-    model = a_model()
-    with torch.no_grad():
-        model.order.weight.zero_()
-        model.order.bias.copy_(torch.tensor([1.0, 0.0]))
-    told = probes.order_told(model, tokenizer, [("one two.", "three."), ("four.", "one.")])
-    assert told.tolist() == [[1, 0], [1, 0]]
+def test_pairs_that_are_too_long_are_left_out():
+    text = "This is one sentence. Here is another one! Is this the third? Now comes the fourth."
+    assert probes.halves([text], most=len(text) - 2) == []
+    assert len(probes.halves([text], most=len(text) - 1)) == 1  # the blank between the halves
+
+
+def test_a_model_that_always_says_as_it_stood_is_right_where_the_coin_let_it_stand(tokenizer):
+    model, pairs = a_model(), [("one two.", "three."), ("four.", "one.")] * 50
+    found = []
+    for bias in ([1.0, 0.0], [0.0, 1.0]):
+        with torch.no_grad():
+            model.order.weight.zero_()
+            model.order.bias.copy_(torch.tensor(bias))
+        found.append(probes.order_told(model, tokenizer, pairs))
+    assert (found[0] + found[1] == 1).all() and 30 < found[0].sum() < 70
+
+
+def test_what_is_likely_at_several_blanks_is_compared_at_the_same_tokens(tokenizer):
+    model, texts = a_model(), {"a": "one [MASK] three.", "b": "four [MASK]"}
+    tokens, likely = probes.likeliest(model, tokenizer, texts, 2)
+    assert 2 <= len(tokens) <= 4 and len(set(tokens)) == len(tokens)
+    for name, text in texts.items():
+        p = probes.fill_blank(model, tokenizer, text)
+        assert likely[name] == [p[tokenizer.token_to_id(token)].item() for token in tokens]
+        assert p.max().item() == max(likely[name])
 
 
 def test_layers_that_add_nothing_change_nothing_but_the_norm():
@@ -124,10 +149,24 @@ def test_attention_matrices_get_the_rank_and_the_model_stays():
         torch.testing.assert_close(whole.state_dict()[name], tensor, atol=1e-5, rtol=1e-4)
 
 
-def test_a_deeper_model_takes_longer():
+def test_a_deeper_model_takes_longer_and_keeps_a_state_for_each_layer_though_all_are_shared():
     sizes = {"hidden_size": 128, "intermediate_size": 512, "num_attention_heads": 2}
-    times = [
-        probes.step_seconds(AlbertConfig(vocab_size=50, num_hidden_layers=n, **sizes))
-        for n in (1, 24)
+    costs = [
+        probes.step_cost(AlbertConfig(vocab_size=50, num_hidden_layers=n, **sizes))
+        for n in (1, 2, 24)
     ]
-    assert np.isfinite(times).all() and 0 < 3 * times[0] < times[1]
+    assert 0 < 3 * costs[0].seconds < costs[2].seconds
+    one, two, many = (cost.states for cost in costs)
+    assert many - one == 23 * (two - one)
+    # At least what enters a layer, the feed-forward's inner states before and after the
+    # activation, and what its second part reads, in two bytes each.
+    assert two - one > 2 * 128 * (128 + 512 + 512 + 128)
+
+
+def test_a_size_is_one_line_with_the_counts_of_both_models():
+    line = probes.size_line("base", SIZES["base"], measured=False)
+    # Lan et al. 2020, table 1: 12 and 108 million, within what the paper rounds.
+    own, bert = (int(n.replace(",", "")) / 1e6 for n in line.split()[1:3])
+    assert round(own) == 12 and round(bert) == 109 and line.endswith("not measured")
+    longer = dataclasses.replace(CONFIG, max_position_embeddings=128)
+    assert probes.size_line("tiny", longer, measured=True).endswith(" MB")

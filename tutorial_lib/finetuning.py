@@ -117,8 +117,10 @@ def parameter_groups(
     return [groups[key] for key in sorted(groups)]
 
 
-def set_dropout(model: nn.Module, share: float) -> None:
-    """Let training set this share of the states to 0, whatever the saved configuration says.
+def set_dropout(model: nn.Module, share: float) -> nn.Module:
+    """Let training set this share of the states to 0, whatever the configuration says.
+
+    Returns: the model itself.
 
     The dropout of attention weights stays as it is: most fused kernels have none.
 
@@ -130,6 +132,7 @@ def set_dropout(model: nn.Module, share: float) -> None:
     for part in model.modules():
         if isinstance(part, nn.Dropout):
             part.p = share
+    return model
 
 
 def _depth(name: str, top: int) -> int:

@@ -14,6 +14,7 @@ Shapes: B rows of a batch, T tokens of a row, M hidden tokens of a row, H hidden
 
 import dataclasses
 import functools
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -22,6 +23,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tutorial_lib.albert import AlbertConfig, AlbertPretraining, start_weights
+
+if TYPE_CHECKING:
+    import tokenizers
 
 CLS, SEP, MASK, WORDS = 2, 3, 4, 5  # ids; those from WORDS on stand for text
 NONE = -100  # a target that does not count, as in torch
@@ -123,7 +127,7 @@ def choose_words(
     longest: int,
     random: torch.Generator,
 ) -> Bool[Tensor, "B T"]:
-    """Choose whole words to hide: n-grams in random order, while they fit into the budget.
+    """Choose whole words to hide: n-grams in random order, each that still fits into the budget.
 
     Args:
         starts: whether an id begins a word.
@@ -135,8 +139,13 @@ def choose_words(
     ngram = cut_into_ngrams((starts[ids] | special).cumsum(1) - 1, longest, random)  # [B T]
     size = torch.zeros_like(ids).scatter_add(1, ngram, (~special).long())  # tokens of each n-gram
     order = torch.rand(ids.shape, generator=random).argsort(1)
-    fits = size.gather(1, order).cumsum(1) <= int(share * ids.shape[1])
-    taken = torch.zeros_like(special).scatter(1, order, fits)
+    left = ids.new_full((len(ids),), int(share * ids.shape[1]))
+    taken = torch.zeros_like(special)
+    for place in order.split(1, 1):  # of each row the next n-gram, [B 1]
+        next_size = size.gather(1, place)[:, 0]
+        fits = next_size <= left
+        left -= next_size * fits
+        taken.scatter_(1, place, fits[:, None])
     return taken.gather(1, ngram) & ~special
 
 
@@ -193,8 +202,6 @@ def replaced_token_loss(
     """Return the binary cross-entropy of "this token was replaced", over the tokens that count.
 
     Source: Clark et al. 2020, section 2.
-
-    Equation: eq-replaced-token
     """
     losses = F.binary_cross_entropy_with_logits(
         logits.float(), replaced.float(), counts.float(), reduction="none"
@@ -218,6 +225,16 @@ def weighted(losses: dict[str, Tensor], config: PretrainConfig) -> Float[Tensor,
     """Return the weighted sum of a batch's losses, like them a mean over its rows."""
     weights = {"order": config.order_weight, "detection": config.detection_weight}
     return sum(weights.get(name, 1.0) * value for name, value in losses.items())
+
+
+def word_starts(tokenizer: "tokenizers.Tokenizer") -> Bool[Tensor, "V"]:
+    """Return for each id whether a word begins with it, or a mark, which is a word of its own.
+
+    Args:
+        tokenizer: of ALBERT's kind: a piece that begins a word begins with U+2581.
+    """
+    pieces = [tokenizer.id_to_token(i) for i in range(tokenizer.get_vocab_size())]
+    return torch.tensor([p.startswith("\u2581") or not any(map(str.isalnum, p)) for p in pieces])
 
 
 class Pretrainer(nn.Module):
@@ -266,8 +283,9 @@ class PackedText:
     """One long row of tokens, `[SEP]` after each document, cut into rows without padding.
 
     Where a row lies within a document, its two halves are a pair for the order of sentences; the
-    cut may stand before any word near the middle, so that where it stands gives nothing away. A
-    row that reaches into the next document is read as it is.
+    cut may stand before any word near the middle, so that where it stands gives nothing away, and
+    rows that begin or end within a word, which would, are no pairs. Like a row that reaches into
+    the next document they are read as they are.
 
     Every batch is a function of the configuration and its place in the run alone. So it is the
     same on each of several processes and in a run that was taken up again.
@@ -341,7 +359,8 @@ class PackedText:
         cuts = torch.rand(windows.shape, generator=random) * self.starts[windows]
         cuts = length // 4 + cuts[:, middle].argmax(1)  # [B]
         swaps = torch.rand(len(ids), generator=random) < 0.5
-        within = (windows != SEP).all(1)
+        whole = self.starts[windows[:, 0]] & self.starts[windows[:, -1]]  # the last is left out
+        within = (windows != SEP).all(1) & whole
         for row in within.nonzero()[:, 0].tolist():
             first, second = windows[row, : cuts[row]], windows[row, cuts[row] : -1]
             if swaps[row]:

@@ -17,8 +17,15 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from tutorial_lib import plots, runtime
-from tutorial_lib.albert import Albert, AlbertClassifier, AlbertConfig, AlbertPretraining
-from tutorial_lib.pretraining import MASK, SEP, PackedText, PretrainConfig
+from tutorial_lib.albert import (
+    Albert,
+    AlbertClassifier,
+    AlbertConfig,
+    AlbertPretraining,
+    flops,
+    parameter_count,
+)
+from tutorial_lib.pretraining import MASK, SEP, PackedText, PretrainConfig, word_starts
 
 if TYPE_CHECKING:
     import tokenizers
@@ -32,13 +39,11 @@ def pack(
     """Return texts as batches to pre-train on.
 
     Args:
-        tokenizer: of ALBERT's kind: a piece begins a word if it begins with U+2581.
+        tokenizer: see `pretraining.word_starts`.
     """
     encodings = tokenizer.encode_batch(texts, add_special_tokens=False)
-    tokens = np.concatenate([[*encoding.ids, SEP] for encoding in encodings]).astype(np.uint16)
-    pieces = [tokenizer.id_to_token(i) for i in range(tokenizer.get_vocab_size())]
-    starts = [p.startswith("\u2581") or not any(map(str.isalnum, p)) for p in pieces]
-    return PackedText(tokens, torch.tensor(starts), config)
+    tokens = np.concatenate([[*encoding.ids, SEP] for encoding in encodings])
+    return PackedText(tokens, word_starts(tokenizer), config)
 
 
 def recorded_curve(folder: Path, metric: str) -> tuple[list[int], list[float]]:
@@ -63,33 +68,65 @@ def fill_blank(
     return model.eval()(ids, None, positions=ids == MASK).words[0].softmax(0)
 
 
-def halves(documents: Iterable[str], sentences: int = 6) -> list[tuple[str, str]]:
+def likeliest(
+    model: AlbertPretraining,
+    tokenizer: "tokenizers.Tokenizer",
+    texts: Mapping[str, str],
+    count: int = 6,
+) -> tuple[list[str], dict[str, list[float]]]:
+    """Return what is likely at the blanks of several texts, and how likely it is at each.
+
+    Args:
+        texts: by name, each with one `[MASK]`.
+        count: likeliest tokens of each text.
+
+    Returns: the tokens, without doubles; and for each text's name their probabilities.
+    """
+    found = {name: fill_blank(model, tokenizer, text) for name, text in texts.items()}
+    top = torch.cat([p.topk(count).indices for p in found.values()]).unique().tolist()
+    tokens = [tokenizer.id_to_token(i) for i in top]
+    return tokens, {name: p[top].tolist() for name, p in found.items()}
+
+
+def halves(
+    documents: Iterable[str], sentences: int = 6, most: int | None = None
+) -> list[tuple[str, str]]:
     """Return the first sentences of each document as two halves that follow one another.
 
     Documents of fewer than four sentences, or with one of fewer than four words, are left out.
+
+    Args:
+        sentences: of a document, at most.
+        most: characters of both halves; longer pairs are left out.
     """
     found = []
     for document in documents:
         parts = SENTENCE_END.split(document.strip())[:sentences]
         if len(parts) >= 4 and all(len(part.split()) > 3 for part in parts):
             middle = len(parts) // 2
-            found.append((" ".join(parts[:middle]), " ".join(parts[middle:])))
+            pair = " ".join(parts[:middle]), " ".join(parts[middle:])
+            if most is None or len(pair[0]) + len(pair[1]) <= most:
+                found.append(pair)
     return found
 
 
 @torch.no_grad()
 def order_told(
-    model: AlbertPretraining, tokenizer: "tokenizers.Tokenizer", pairs: Iterable[tuple[str, str]]
-) -> Int64[np.ndarray, "N 2"]:
-    """Return 1 where the model tells the order of a pair right: as it stood, and swapped."""
+    model: AlbertPretraining,
+    tokenizer: "tokenizers.Tokenizer",
+    pairs: Iterable[tuple[str, str]],
+    seed: int = 0,
+) -> Int64[np.ndarray, "N"]:
+    """Return 1 for each pair whose order the model tells right; a coin swaps each, or not."""
     model.eval()
-    told = []
+    told, coin = [], np.random.default_rng(seed)
     for pair in pairs:
-        for swapped, (first, second) in enumerate((pair, pair[::-1])):
-            encoding = tokenizer.encode(first, second)
-            ids, types = (torch.tensor([x]) for x in (encoding.ids, encoding.type_ids))
-            told.append(int(model(ids, None, types).order.argmax()) == swapped)
-    return np.array(told, dtype=np.int64).reshape(-1, 2)
+        swapped = coin.integers(2)
+        first, second = pair[::-1] if swapped else pair
+        encoding = tokenizer.encode(first, second)
+        ids, types = (torch.tensor([x]) for x in (encoding.ids, encoding.type_ids))
+        told.append(int(model(ids, None, types).order.argmax()) == swapped)
+    return np.array(told, dtype=np.int64)
 
 
 class Changes(NamedTuple):
@@ -166,21 +203,62 @@ def with_attention_of_rank(model: AlbertClassifier, rank: int) -> AlbertClassifi
     return cut
 
 
-def step_seconds(config: AlbertConfig, time_steps: int = 128, repeats: int = 3) -> float:
-    """Return the least time of a forward and a backward pass of one text, in seconds.
+class Cost(NamedTuple):
+    """What a forward and a backward pass take.
+
+    Attributes:
+        seconds: the least of several tries.
+        states: bytes kept from the first for the second, the weights not counted.
+    """
+
+    seconds: float
+    states: int
+
+
+def step_cost(config: AlbertConfig, time_steps: int = 128, repeats: int = 3) -> Cost:
+    """Return what training on one text costs.
 
     On the fastest device, in the precision that training takes there.
     """
     device, times = runtime.device(), []
     model = Albert(config).to(device)
+    weights = {p.untyped_storage().data_ptr() for p in model.parameters()}
     ids = torch.randint(config.vocab_size, (1, time_steps), device=device)
     kinds = {"bf16": torch.bfloat16, "fp16": torch.float16}
     kind = kinds.get(runtime.precision(device))
     for _ in range(repeats):
+        kept: dict[int, int] = {}
+
+        def keep(tensor: Tensor, kept: dict[int, int] = kept) -> Tensor:
+            storage = tensor.untyped_storage()
+            kept[storage.data_ptr()] = storage.nbytes()
+            return tensor
+
         begun = time.perf_counter()
-        with torch.autocast(device.type, kind, enabled=kind is not None):
+        with (
+            torch.autocast(device.type, kind, enabled=kind is not None),
+            torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
+        ):
             states = model(ids, None).states
         states.float().square().mean().backward()
         next(model.parameters()).grad.sum().item()  # waits for a GPU
         times.append(time.perf_counter() - begun)
-    return min(times)
+    return Cost(min(times), sum(size for place, size in kept.items() if place not in weights))
+
+
+SIZES_HEAD = "size      parameters  (as in BERT)  weights   GFLOP  seconds  states"
+
+
+def size_line(name: str, config: AlbertConfig, *, measured: bool) -> str:
+    """Return a line under `SIZES_HEAD`: what a size holds, computes and takes.
+
+    Weights are counted with their gradients and AdamW's averages, 16 bytes a parameter; work and
+    what is measured are those of one text of 128 tokens.
+    """
+    own = parameter_count(config)
+    bert = parameter_count(config, factorised=False, shared=False)
+    line = f"{name:<8}{own:>12,}{bert:>14,}{16 * own / 1e9:6.2f} GB{flops(config, 128) / 1e9:8.1f}"
+    if not measured:
+        return f"{line}     not measured"
+    cost = step_cost(config)
+    return f"{line}{cost.seconds:9.3f}{cost.states / 1e6:5.0f} MB"
