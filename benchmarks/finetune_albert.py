@@ -2,16 +2,21 @@
 
     python -m benchmarks.finetune_albert [TASK ...]     (all tasks when none is named)
 
-A task is MODEL-DATA: `mini-albert-sst2`, `scratch-imdb`, `textcnn-sst2-100` … All four models of
-one data set read the same texts with the same seeds. Needs the real data sets, and sst2's phrases
-(TUTORIAL_DATA/sst2_glue) for `sst2`. Writes book/results/TASK.json. Settings were chosen on
-validation texts; test texts are only scored. Where few labels are the point, none are spent on
-validation: the last step's weights are kept.
+A task is MODEL-DATA-finetuning: `mini-albert-sst2-finetuning`, `scratch-imdb-finetuning`,
+`textcnn-sst2-100-finetuning` … The models of one data set learn from the same labelled texts and
+are scored on the same ones; TextCNN and NB-SVM on the others of these sets are recorded by
+`benchmarks.networks` and `benchmarks.linear_baselines`. What is not equal: the mini-ALBERT has
+read texts without labels before, those of these sets' training parts among them (but not sst2 and
+mr), and both ALBERTs see at most `max_length` pieces of a text.
+
+Needs the real data sets, and sst2's phrases (TUTORIAL_DATA/sst2_glue) for `sst2`. Writes
+book/results/TASK.json. Settings were chosen on validation texts; test texts are only scored.
+Where few labels are the point, none are spent on validation: the last step's weights are kept.
 """
 
 import dataclasses
 import sys
-from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,6 +30,8 @@ from tutorial_lib.results import Recorder
 from tutorial_lib.training import TrainConfig
 
 SEEDS = range(3)
+BUDGET = 1_200  # tokens of a training batch
+DROPOUT = 0.1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,8 +44,10 @@ class Task:
             labels and a choice of the epoch on validation texts if None.
         phrases: train on labelled phrases as well.
         folds: ten-fold cross-validation instead of the test set.
-        epochs: over the training texts, of mini-ALBERT and of TextCNN.
+        epochs: over the training texts, of the mini-ALBERT.
         scratch_epochs: of ALBERT from scratch, which needs more.
+        cnn_epochs: of TextCNN; 0 where it is recorded elsewhere.
+        nbsvm: whether NB-SVM is not recorded elsewhere.
         max_length: longest text in pieces of words; longer ones lose their middle.
     """
 
@@ -48,29 +57,63 @@ class Task:
     folds: bool = False
     epochs: int = 4
     scratch_epochs: int = 8
+    cnn_epochs: int = 0
+    nbsvm: bool = False
     max_length: int = 128
+
+    @property
+    def cnn(self) -> networks.Recipe:
+        """TextCNN's settings."""
+        config = TrainConfig(self.cnn_epochs, 1e-3, schedule="cosine", average=0.99)
+        return networks.Recipe(
+            self.name, "TextCNN-rand", TextCNN, networks.CNN, config,
+            word_dropout=0.1, length=400, refit=self.labels is not None,
+        )  # fmt: skip
 
 
 DATA = {
     "sst2": Task("sst2", phrases=True, epochs=2, scratch_epochs=4),
-    "sst2-100": Task("sst2", labels=100, epochs=30, scratch_epochs=30),
-    "sst2-1000": Task("sst2", labels=1000, epochs=10, scratch_epochs=20),
+    "sst2-100": Task("sst2", labels=100, epochs=30, scratch_epochs=60, cnn_epochs=150, nbsvm=True),
+    "sst2-1000": Task("sst2", labels=1000, epochs=10, scratch_epochs=20, cnn_epochs=30, nbsvm=True),
     "mr": Task("mr", folds=True),
-    "imdb": Task("imdb", epochs=2, scratch_epochs=4, max_length=256),
+    "imdb": Task("imdb", epochs=2, scratch_epochs=4, cnn_epochs=4, max_length=256),
     "trec6": Task("trec6", epochs=10, scratch_epochs=20),
-    "ag-news": Task("ag_news", epochs=2, scratch_epochs=4),
-    "sms-spam": Task("sms_spam", epochs=6, scratch_epochs=10),
+    "ag-news": Task("ag_news", epochs=2, scratch_epochs=4, cnn_epochs=4),
+    "sms-spam": Task("sms_spam", epochs=6, scratch_epochs=12, cnn_epochs=8, nbsvm=True),
 }
 # Rates of the classifier and, as a factor, of each depth below it, of the two ALBERTs.
 RATES = {"mini-albert": (1e-3, 0.6), "scratch": (5e-4, 1.0)}
+MODELS = {
+    "mini-albert": "mini-ALBERT, fine-tuned",
+    "scratch": "mini-ALBERT's architecture from scratch",
+    "textcnn": "TextCNN-rand",
+    "nbsvm": "NB-SVM",
+}
 
 
-def texts_of(task: Task, seed: int) -> list[tuple[networks.Texts, np.ndarray | None]]:
-    """Return the parts to train and test on; of ten folds also the rows of each test part."""
+def named(kind: str, data_set: str) -> bool:
+    """Return whether this is a task here."""
+    task = DATA[data_set]
+    return {"textcnn": task.cnn_epochs > 0, "nbsvm": task.nbsvm}.get(kind, True)
+
+
+TASKS = [f"{kind}-{name}-finetuning" for name in DATA for kind in MODELS if named(kind, name)]
+
+
+def parts_of(name: str) -> tuple[str, str]:
+    """Return the model and the data set that a task names."""
+    kind = next(model for model in MODELS if name.startswith(f"{model}-"))
+    return kind, name.removeprefix(f"{kind}-").removesuffix("-finetuning")
+
+
+def texts_of(task: Task, seed: int) -> list[networks.Texts]:
+    """Return the parts to train and test on, ten times if there are folds; texts normalised."""
     splits = data.load(task.name, splits="official" if task.folds else "book")
-    texts = {k: (list(s["text"]), np.array(s["label"])) for k, s in splits.items()}
+    texts = {
+        k: ([text.normalize(t) for t in s["text"]], np.array(s["label"])) for k, s in splits.items()
+    }
     if task.folds:
-        return list(networks.folds_of(*texts["full"]))
+        return [fold for fold, _ in networks.folds_of(*texts["full"])]
     if task.phrases:
         texts["train"] = networks.with_phrases(texts)
     if task.labels:
@@ -82,47 +125,46 @@ def texts_of(task: Task, seed: int) -> list[tuple[networks.Texts, np.ndarray | N
         )
         texts["train"] = [strings[i] for i in rows], labels[rows]
         del texts["validation"]
-    return [(texts, None)]
+    return [texts]
 
 
-def albert(task: Task, texts: networks.Texts, classes: int, seed: int, kind: str) -> tuple:
-    """Fine-tune the mini-ALBERT, or train its like from scratch; return predictions and size."""
+def fit(kind: str, task: Task, texts: networks.Texts, classes: int, seed: int) -> tuple:
+    """Train one of the models; return its predictions on the test texts and its size."""
+    if kind == "nbsvm":
+        return nbsvm(texts, classes, seed)
+    if kind == "textcnn":
+        predicted, model = networks.fit_and_predict(task.cnn, texts, classes, seed)
+    else:
+        predicted, model = albert(kind, task, texts, classes, seed)
+    return predicted, sum(p.numel() for p in model.parameters())
+
+
+def albert(kind: str, task: Task, texts: networks.Texts, classes: int, seed: int) -> tuple:
+    """Fine-tune the mini-ALBERT, or train its like from scratch."""
     torch.manual_seed(seed)
     model, tokenizer, _ = hub.load("mini-albert", AlbertClassifier, classes=classes)
-    config = dataclasses.replace(model.albert.config, classifier_dropout_prob=0.1)
-    fresh = AlbertClassifier(config, classes)
-    if kind == "mini-albert":
-        fresh.load_state_dict(model.state_dict())
-    ids = {
-        split: finetuning.encode(strings, tokenizer, task.max_length)
-        for split, (strings, _) in texts.items()
-    }
+    if kind == "scratch":
+        model = AlbertClassifier(model.albert.config, classes)
+    finetuning.set_dropout(model, DROPOUT)
+    batches = {
+        split: data.batches(
+            finetuning.encode(strings, tokenizer, task.max_length), labels,
+            seed=seed, shuffle=split == "train",
+            token_budget=BUDGET if split == "train" else 16_000,
+        )
+        for split, (strings, labels) in texts.items()
+    }  # fmt: skip
     lr, decay = RATES[kind]
-    epochs = task.epochs if kind == "mini-albert" else task.scratch_epochs
-    train(
-        fresh, ids, texts, TrainConfig(epochs, lr, schedule="linear", warmup=0.1, seed=seed),
-        optimizer=finetuning.parameter_groups(fresh, lr, decay=decay),
+    training.fit_classifier(
+        model, batches["train"], batches.get("validation"),
+        TrainConfig(epochs(kind, task), lr, schedule="linear", warmup=0.1, seed=seed),
+        optimizer=finetuning.parameter_groups(model, lr, decay=decay),
     )  # fmt: skip
-    return predict(fresh, ids, texts), sum(p.numel() for p in fresh.parameters())
+    return training.predict_classes(model, batches["test"]), model
 
 
-def textcnn(task: Task, texts: networks.Texts, classes: int, seed: int, kind: str) -> tuple:
-    """Return TextCNN-rand's predictions and its size."""
-    tokens = {split: [text.words(t) for t in strings] for split, (strings, _) in texts.items()}
-    vocabulary = text.Vocabulary.build(tokens["train"])
-    ids = {
-        split: [np.array(vocabulary.encode(t) or [text.UNK], np.int32) for t in some]
-        for split, some in tokens.items()
-    }
-    torch.manual_seed(seed)
-    model = TextCNN(len(vocabulary), classes, **networks.CNN)
-    config = TrainConfig(task.epochs, 1e-3, schedule="cosine", average=0.99, seed=seed)
-    train(model, ids, texts, config, word_dropout=0.1)
-    return predict(model, ids, texts), sum(p.numel() for p in model.parameters())
-
-
-def nbsvm(task: Task, texts: networks.Texts, classes: int, seed: int, kind: str) -> tuple:
-    """Return NB-SVM's predictions and its size."""
+def nbsvm(texts: networks.Texts, classes: int, seed: int) -> tuple:
+    """The same for NB-SVM."""
     words = bag_of_words()
     strings, labels = texts["train"]
     features = words.fit_transform(strings)
@@ -131,65 +173,46 @@ def nbsvm(task: Task, texts: networks.Texts, classes: int, seed: int, kind: str)
     return model.predict(words.transform(texts["test"][0])), size
 
 
-def train(model, ids, texts, config: TrainConfig, **options) -> None:
-    """Train with the best validation epoch, or for all epochs where there are no such texts."""
-    batches = {
-        split: data.batches(
-            ids[split], texts[split][1], seed=config.seed, shuffle=split == "train",
-            token_budget=1_200 if split == "train" else 16_000,
-        )
-        for split in ("train", "validation") if split in ids
+def epochs(kind: str, task: Task) -> int:
+    return task.epochs if kind == "mini-albert" else task.scratch_epochs
+
+
+def settings(kind: str, task: Task) -> dict[str, Any]:
+    """Return what decides the result, for the record."""
+    if kind == "textcnn":
+        return task.cnn.settings()
+    if kind == "nbsvm":
+        return {"ngrams": "words 1-2", **{k: v for k, v in vars(NBSVM()).items() if k != "seed"}}
+    lr, decay = RATES[kind]
+    return {
+        "epochs": epochs(kind, task), "lr": lr, "lr of each depth below": decay,
+        "schedule": "linear", "warmup": 0.1, "dropout": DROPOUT, "token_budget": BUDGET,
+        "max_length": task.max_length, "phrases": task.phrases,
     }  # fmt: skip
-    training.fit_classifier(model, batches["train"], batches.get("validation"), config, **options)
-
-
-def predict(model, ids, texts) -> np.ndarray:
-    batches = data.batches(ids["test"], texts["test"][1], shuffle=False, token_budget=16_000)
-    return training.predict_classes(model, batches)
-
-
-MODELS: dict[str, tuple[str, Callable]] = {
-    "mini-albert": ("mini-ALBERT, fine-tuned", albert),
-    "scratch": ("mini-ALBERT's architecture from scratch", albert),
-    "textcnn": ("TextCNN-rand", textcnn),
-    "nbsvm": ("NB-SVM", nbsvm),
-}
-TASKS = [f"{model}-{name}-finetuning" for name in DATA for model in MODELS]
-
-
-def parts_of(name: str) -> tuple[str, str]:
-    """Return the model and the data set that a task names."""
-    kind = next(model for model in MODELS if name.startswith(f"{model}-"))
-    return kind, name.removeprefix(f"{kind}-").removesuffix("-finetuning")
 
 
 def record(name: str) -> Recorder:
     """Measure one model on one task."""
     kind, data_set = parts_of(name)
     task = DATA[data_set]
-    title, fit = MODELS[kind]
     splits = data.load(task.name, splits="official" if task.folds else "book")
     classes = next(iter(splits.values())).features["label"].names
     protocol = "ten-fold" if task.folds else "the book's test split"
     recorder = Recorder(
-        task=name, model=title, data=data.provenance(splits), classes=classes,
+        task=name, model=MODELS[kind], data=data.provenance(splits), classes=classes,
         protocol=f"{protocol}, {task.labels} labels" if task.labels else protocol,
         command=f"python -m benchmarks.finetune_albert {name}",
-        hyperparameters={
-            **{k: v for k, v in dataclasses.asdict(task).items() if v},
-            **({"rates": list(RATES[kind])} if kind in RATES else {}),
-        },
+        hyperparameters=settings(kind, task),
         precision="float64" if kind == "nbsvm" else None,
     )  # fmt: skip
     for seed in SEEDS:
         with recorder.measure(seed) as run:
-            parts = texts_of(task, seed)
-            truth = np.concatenate([texts["test"][1] for texts, _ in parts])
-            found = []
-            for texts, _ in parts:
-                predicted, recorder.parameters = fit(task, texts, len(classes), seed, kind)
+            truth, found = [], []
+            for texts in texts_of(task, seed):
+                predicted, recorder.parameters = fit(kind, task, texts, len(classes), seed)
+                truth.append(texts["test"][1])
                 found.append(predicted)
-            run.score(truth, np.concatenate(found), classes)
+            run.score(np.concatenate(truth), np.concatenate(found), classes)
     return recorder
 
 

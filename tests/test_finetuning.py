@@ -55,6 +55,11 @@ def test_the_published_lengths_are_those_of_the_paper():
     assert (ids == 6).sum() == 128 and (ids == 7).sum() == 382
 
 
+def test_marks_of_a_page_are_no_words():
+    plain, page = encode(["1 2 3", "1<br /><br />2&nbsp;3"], tokenizer(), 10)
+    assert plain.tolist() == page.tolist()
+
+
 def test_many_texts_keep_their_order():
     ids = encode((str(row % 100) for row in range(2500)), tokenizer(), 5)
     assert [row[1] - 5 for row in ids] == [row % 100 for row in range(2500)]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import nn
 
+from tutorial_lib import text
 from tutorial_lib.albert import AlbertClassifier
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def encode(
 ) -> list[np.ndarray]:
     """Return the ids of each text, int32: `[CLS]`, its tokens, `[SEP]`.
 
-    Of a text that is too long the middle is left out.
+    Texts are normalised first, as in all chapters. Of one that is too long the middle is left out.
 
     Args:
         tokenizer: the one that the encoder was pre-trained with.
@@ -59,7 +60,8 @@ def encode(
     start = round(head * room)
     encoded, texts = [], iter(texts)
     while some := list(islice(texts, AT_ONCE)):
-        for encoding in tokenizer.encode_batch(some, add_special_tokens=False):
+        plain = [text.normalize(string) for string in some]
+        for encoding in tokenizer.encode_batch(plain, add_special_tokens=False):
             ids = encoding.ids
             if len(ids) > room:
                 ids = ids[:start] + ids[len(ids) - (room - start) :]
