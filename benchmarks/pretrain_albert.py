@@ -319,11 +319,11 @@ of {sizes["vocab_size"]} pieces of words, lower case, English. `model.safetensor
 {table}
 
 **Texts**: {sources}; training parts only, without what shares 8 words in a row with a text that
-the book scores models on (`overlap.json` has the rule and the counts). Their publishers' terms
-apply: some allow research only.
+the book scores models on, or holds the whole of a shorter one of 4 words or more (`overlap.json`
+has the rule and the counts). Their publishers' terms apply: some allow research only.
 
-**Limits**: film reviews, news and posts to discussion groups of the 1990s and 2000s, with their
-prejudices; no text after them; nothing but English. It predicts pieces of words badly by the
+**Limits**: reviews of films and goods, news, text messages and posts to discussion groups of the
+1990s and 2000s, with their prejudices; no text after them; nothing but English. It predicts pieces of words badly by the
 standard of models a hundred times its size. Do not use it to judge people.
 
 All settings and measurements: `training.json`.
