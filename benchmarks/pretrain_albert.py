@@ -323,8 +323,9 @@ the book scores models on, or holds the whole of a shorter one of 4 words or mor
 has the rule and the counts). Their publishers' terms apply: some allow research only.
 
 **Limits**: reviews of films and goods, news, text messages and posts to discussion groups of the
-1990s and 2000s, with their prejudices; no text after them; nothing but English. It predicts pieces of words badly by the
-standard of models a hundred times its size. Do not use it to judge people.
+1990s and 2000s, with their prejudices; no text after them; nothing but English. It
+predicts pieces of words badly by the standard of models a hundred times its size. Do not use it
+to judge people.
 
 All settings and measurements: `training.json`.
 """
