@@ -19,7 +19,8 @@ That, and a length set by the clock, is why it is not a call of `training.train`
 epochs ahead; updates and checkpoints are those of `tutorial_lib.training`.
 
 The folder then holds `plan.json` (all settings), `curve.jsonl` (a line for each 20 steps and each
-measurement on held-out texts), the checkpoints, and `model/` (float16, for `hub.load`).
+measurement on held-out texts), the checkpoints, and `model/` (float16, for `hub.load`, with
+the measurements of the curve).
 """
 
 import argparse
@@ -203,6 +204,9 @@ class Run:
             "environment": runtime.environment(),
         }
         (target / "training.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+        curve = (self.folder / "curve.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+        measured = [line for line in curve if "words_nats" in line]
+        (target / "curve.jsonl").write_text("".join(measured), encoding="utf-8")
         overlap = json.dumps(self.corpus.record, indent=2) + "\n"
         (target / corpora.RECORD).write_text(overlap, encoding="utf-8")
         (target / "README.md").write_text(card(facts, self.corpus.record), encoding="utf-8")

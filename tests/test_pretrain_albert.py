@@ -171,6 +171,8 @@ def test_the_export_is_the_model_in_float16_for_both_libraries(whole, corpus):
     card = (folder / "README.md").read_text()
     assert "reviews" in card and "10 of 256 tokens: 2,560 in all" in card
     assert (folder / corpora.RECORD).exists()
+    measured = [json.loads(line) for line in (folder / "curve.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in measured] == [5, 8, 10]
 
 
 def test_it_compiles_in_one_piece(whole, corpus):
