@@ -259,6 +259,6 @@ def size_line(name: str, config: AlbertConfig, *, measured: bool) -> str:
     bert = parameter_count(config, factorised=False, shared=False)
     line = f"{name:<8}{own:>12,}{bert:>14,}{16 * own / 1e9:6.2f} GB{flops(config, 128) / 1e9:8.1f}"
     if not measured:
-        return f"{line}     not measured"
+        return f"{line}{'not measured':>17}"
     cost = step_cost(config)
     return f"{line}{cost.seconds:9.3f}{cost.states / 1e6:5.0f} MB"
