@@ -267,6 +267,15 @@ def test_the_second_bias_of_early_releases_is_left_aside(saved):
     assert hub.load(saved, AlbertClassifier, classes=2).new == ("classifier",)  # not needed
 
 
+def test_a_classifier_of_something_else_is_not_taken_for_one_of_texts(tmp_path):
+    hub.save(a_model(AlbertClassifier), tmp_path)
+    change_config(tmp_path, architectures=["AlbertForTokenClassification"])
+    loaded = hub.load(tmp_path, AlbertClassifier, classes=3)
+    assert loaded.new == ("classifier",)
+    with pytest.raises(ValueError, match="give classes"):
+        hub.load(tmp_path, AlbertClassifier)
+
+
 def test_a_folder_has_no_revisions(saved):
     for source in (saved, "mini-albert"):
         with pytest.raises(ValueError, match="is for models on the hub"):

@@ -115,6 +115,8 @@ def load(
     folder = _folder(source, revision)
     config = read_config(folder / CONFIG)
     tensors = _read(folder)
+    if not _classifies(folder / CONFIG):  # of tokens or of answers, say
+        tensors = {n: t for n, t in tensors.items() if not _within(n, "classifier")}
     if kind is not AlbertClassifier and classes is not None:
         raise ValueError(f"classes={classes}, but {kind.__name__} does not classify")
     if kind is AlbertClassifier:
@@ -316,6 +318,12 @@ def _fill(model: nn.Module, tensors: dict[str, Tensor], path: Path) -> tuple[str
             if name in tensors:
                 ours.copy_(tensors[name])
     return new
+
+
+def _classifies(path: Path) -> bool:
+    """Return whether a saved `classifier`, if there is one, is of texts."""
+    named = json.loads(path.read_text("utf-8")).get("architectures") or [None]
+    return named[0] in (None, ARCHITECTURES[AlbertClassifier])
 
 
 def _within(name: str, part: str) -> bool:
