@@ -148,7 +148,6 @@ class AttentionClassifier(nn.Module):
     ) -> list[tuple[Float[Tensor, "B E"], Float[Tensor, "B T"]]]:
         """Return for each query what it gathers and its weights."""
         x = self.dropout(self.embedding(ids, mask))  # [B T E]
-        _refuse_empty(mask)
         return [pool(x, mask) for pool in self.pools]
 
 
@@ -229,7 +228,6 @@ class TransformerClassifier(nn.Module):
     ) -> tuple[Float[Tensor, "B T E"], list[Float[Tensor, "B K T T"] | None]]:
         """Return the state of each token, and each layer's attention weights or None."""
         x = math.sqrt(self.embedding.embedding_dim) * self.embedding(ids, mask)
-        _refuse_empty(mask)
         if (mask[:, 1:] & ~mask[:, :-1]).any():  # it would shift the text's positions
             raise ValueError("padding stands on the right; here a token follows padding")
         x = self.dropout(x + self._positions(ids.shape[1], x))  # [B T E]
@@ -251,11 +249,6 @@ class TransformerClassifier(nn.Module):
         if self.pooling == "max":
             return max_over_time(x, mask)
         return (x * mask[..., None]).sum(1) / mask.sum(1, keepdim=True).clamp(min=1)
-
-
-def _refuse_empty(mask: Tensor) -> None:
-    if not mask.numel():
-        raise ValueError(f"the batch is empty: ids and mask are {list(mask.shape)}")
 
 
 def gradient_times_input(

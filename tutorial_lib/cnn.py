@@ -214,8 +214,6 @@ class TextCNN(nn.Module):
         """Return for each width what its filters answer at each window (before the ReLU), and
         which windows count, M = T + width - 1.
         """
-        if not mask.numel():
-            raise ValueError(f"the batch is empty: ids and mask are {[*mask.shape]}")
         x = torch.cat([table(ids, mask) for table in self.embeddings], -1)  # [B T E or 2E]
         x = x.transpose(1, 2)  # [B E T]: torch has time last
         return [

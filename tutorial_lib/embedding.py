@@ -46,8 +46,8 @@ class WordVectors(nn.Embedding):
         """Return the vectors of ids [B, T]; zeros at `PAD` and where the mask is false.
 
         Raises:
-            ValueError: ids and mask that are not of one shape [B, T], or an id outside the
-                vocabulary where the mask is true.
+            ValueError: ids and mask that are not of one shape [B, T], an empty batch, or an id
+                outside the vocabulary where the mask is true.
         """
         if mask is not None:
             if ids.shape != mask.shape:
@@ -56,7 +56,9 @@ class WordVectors(nn.Embedding):
             ids = ids.masked_fill(~mask, PAD)
         if ids.ndim != 2:
             raise ValueError(f"ids are [B, T]; got {[*ids.shape]}")
-        if ids.numel() and not 0 <= ids.min() <= ids.max() < self.num_embeddings:
+        if not ids.numel():
+            raise ValueError(f"the batch is empty: ids are {[*ids.shape]}")
+        if not 0 <= ids.min() <= ids.max() < self.num_embeddings:
             raise ValueError(
                 f"ids run from 0 to {self.num_embeddings - 1}; got {ids.min()} … {ids.max()}"
             )

@@ -99,8 +99,8 @@ def _in_one_pass(
 ) -> Tensor:
     """Return torch's attention, but where its gradient is slow: bfloat16 on a processor.
 
-    There two products with the weights held between them take half of the time at 256 tokens and
-    three quarters at 512; beyond that they would need much memory.
+    There two products with the weights held between them are faster; beyond 512 tokens the weights
+    would need much memory.
     """
     slow = queries.device.type == "cpu" and queries.dtype == torch.bfloat16
     if not (slow and torch.is_grad_enabled() and keys.shape[-2] <= 512):
