@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from benchmarks import chosen, finish
 from benchmarks.networks import RECIPES
-from tutorial_lib import data, text, training
+from tutorial_lib import data, runtime, text, training
 from tutorial_lib.cnn import TextCNN
 from tutorial_lib.results import Recorder
 
@@ -105,6 +105,7 @@ def textcnn() -> Recorder:
         for name, s in splits.items()
     }
     labels = {name: torch.tensor(split["label"]) for name, split in splits.items()}
+    runtime.keep_freed_memory()  # for both
     recorder = Recorder(
         task="speed-textcnn-mr", model="TextCNN, ours against a plain loop", protocol="test split",
         data=data.provenance(splits), command="python -m benchmarks.speed speed-textcnn-mr",

@@ -190,6 +190,7 @@ def our_epochs(model, ids, labels, seed: int, budget: int) -> tuple[float, float
 
 def compare(name: str, base: bool = False) -> Recorder:
     """Measure steps and, for the mini-ALBERT, epochs, on texts of one set."""
+    runtime.keep_freed_memory()  # for both
     splits = data.load(name)
     classes = splits["train"].features["label"].names
     _, tokenizer, _ = hub.load("mini-albert", AlbertClassifier, classes=2)

@@ -1,6 +1,9 @@
 """Scale, device, precision and seeds: what is detected, and what a wrong setting says."""
 
+import platform
 import random
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -108,3 +111,23 @@ def test_a_claim_that_does_not_hold_stops_the_notebook_but_not_at_smoke_scale(mo
     monkeypatch.setenv("TUTORIAL_SCALE", "smoke")
     runtime.claim("pigs fly", False)
     assert "Not checked at smoke scale: pigs fly" in capsys.readouterr().out
+
+
+def held_after_freeing(setting: str) -> int:
+    """MB that a new process still holds after freeing a hundred tensors of 4 MB."""
+    code = f"""
+import psutil, torch
+from tutorial_lib import runtime
+{setting}
+tensors = [torch.ones(2**20) for _ in range(100)]
+most = psutil.Process().memory_info().rss
+del tensors
+print((most - psutil.Process().memory_info().rss) // 2**20)
+"""
+    return 400 - int(subprocess.check_output([sys.executable, "-c", code], text=True))
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="a setting of glibc")
+def test_freed_memory_is_kept_when_asked_for():
+    assert held_after_freeing("") < 100
+    assert held_after_freeing("runtime.keep_freed_memory()") > 300

@@ -48,6 +48,7 @@ class Updater:
         config: TrainConfig,
         here: "accelerate.PartialState",
     ) -> None:
+        runtime.keep_freed_memory()
         self.model, self.loss, self.config, self.here = model, loss, config, here
         if not isinstance(optimizer, torch.optim.Optimizer):
             trainable = [p for p in model.parameters() if p.requires_grad]
