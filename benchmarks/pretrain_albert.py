@@ -296,7 +296,8 @@ def card(facts: dict[str, Any], record: dict[str, Any]) -> str:
         "texts": f"{record['tokens']['tokens']:,} tokens, so each read about "
         f"{facts['tokens'] / record['tokens']['tokens']:.1f} times",
         "objectives": "; ".join(
-            f"{p['objective']} ({p['share']:.0%} of the planned steps, rows of {p['length']})"
+            f"{p['objective']} ({p['share']:.0%} of {text['steps']:,} planned steps, rows of "
+            f"{p['length']})"
             for p in text["phases"]
         ),
         "loss of hidden words, held-out texts": f"{held['words_nats']:.3f} nats",
