@@ -75,10 +75,10 @@ DATA = {
     "sst2": Task("sst2", phrases=True, epochs=2, scratch_epochs=4),
     "sst2-100": Task("sst2", labels=100, epochs=30, scratch_epochs=60, cnn_epochs=150, nbsvm=True),
     "sst2-1000": Task("sst2", labels=1000, epochs=10, scratch_epochs=20, cnn_epochs=30, nbsvm=True),
-    "mr": Task("mr", folds=True),
-    "imdb": Task("imdb", epochs=2, scratch_epochs=4, cnn_epochs=4, max_length=256),
+    "mr": Task("mr", folds=True, scratch_epochs=6),
+    "imdb": Task("imdb", epochs=2, scratch_epochs=3, cnn_epochs=4, max_length=256),
     "trec6": Task("trec6", epochs=10, scratch_epochs=20),
-    "ag-news": Task("ag_news", epochs=2, scratch_epochs=4, cnn_epochs=4),
+    "ag-news": Task("ag_news", epochs=2, scratch_epochs=3, cnn_epochs=4),
     "sms-spam": Task("sms_spam", epochs=6, scratch_epochs=12, cnn_epochs=8, nbsvm=True),
 }
 # Rates of the classifier and, as a factor, of each depth below it, of the two ALBERTs.
