@@ -27,6 +27,7 @@ from tutorial_lib.albert import AlbertClassifier
 from tutorial_lib.baselines import NBSVM, bag_of_words
 from tutorial_lib.cnn import TextCNN
 from tutorial_lib.results import Recorder
+from tutorial_lib.semi_supervised import stratified
 from tutorial_lib.training import TrainConfig
 
 SEEDS = range(3)
@@ -117,12 +118,8 @@ def texts_of(task: Task, seed: int) -> list[networks.Texts]:
     if task.phrases:
         texts["train"] = networks.with_phrases(texts)
     if task.labels:
-        from sklearn.model_selection import train_test_split
-
         strings, labels = texts["train"]
-        rows, _ = train_test_split(
-            np.arange(len(labels)), train_size=task.labels, stratify=labels, random_state=seed
-        )
+        rows = stratified(labels, task.labels, seed)
         texts["train"] = [strings[i] for i in rows], labels[rows]
         del texts["validation"]
     return [texts]

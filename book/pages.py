@@ -50,7 +50,13 @@ def results_page(root: Path = ROOT) -> str:
         ablations = [r for r in everything if any(m.startswith(tables.CHANGED) for m in r.metrics)]
         runs = [run for run in everything if run not in ablations]
         # full-width: into the margin, since the table has many columns
-        parts.append(f"## {title}\n\n:::{{div}} full-width\n\n{tables.table(runs)}\n\n:::")
+        parts.append(f"## {title}")
+        scored = [run for run in runs if "accuracy" in run.metrics]
+        writing = [run for run in runs if "perplexity" in run.metrics]
+        for some, table in ((scored, tables.table), (writing, tables.bounds)):
+            if some:
+                parts.append(f":::{{div}} full-width\n\n{table(some)}\n\n:::")
+        parts += [tables.by_labels(run) for run in runs if "by labels" in run.protocol]
         if "ceiling" in runs[0].metrics:
             parts.append(
                 f"By phenomenon, scored on the labels before the noise: 100 is possible here, and "

@@ -2,13 +2,16 @@
 
 import dataclasses
 
+import datasets
 import numpy as np
 import pytest
 import torch
 
 from benchmarks import finetune_albert, networks, speed_albert
-from tutorial_lib import data
+from benchmarks import vae as vae_runs
+from tutorial_lib import data, tables
 from tutorial_lib.albert import AlbertClassifier, AlbertConfig
+from tutorial_lib.data.provenance import attach
 
 RECIPE = networks.RECIPES["lstm-imdb"]
 
@@ -176,3 +179,65 @@ def test_both_sides_of_the_speed_comparison_start_from_one_model(monkeypatch):
         speed_albert.our_epochs(model, texts, labels, 0, 200),
     ):
         assert epochs[0] > 0 and 0 <= epochs[1] <= 1
+
+
+@pytest.fixture(scope="module")
+def pydoc():
+    splits = data.load("pydoc")
+    few = {
+        name: split.select(range(200 if name == "train" else 60)) for name, split in splits.items()
+    }
+    return attach(
+        datasets.DatasetDict(few),
+        name="pydoc",
+        title="Some of pydoc",
+        source="embedded",
+        partial="",
+    )
+
+
+@pytest.fixture
+def small_vae(monkeypatch, pydoc):
+    monkeypatch.setattr(data, "load", lambda name: pydoc)
+    corpus = vae_runs.Corpus("pydoc", 6, 1, rows=200, words=300)
+    monkeypatch.setattr(vae_runs, "CORPORA", {"pydoc": corpus})
+    monkeypatch.setattr(vae_runs, "FEW", corpus)
+    monkeypatch.setattr(vae_runs, "SIZES", {"latent": 3, "embedding": 8, "hidden": 8})
+    monkeypatch.setattr(vae_runs, "SEEDS", range(1))
+    monkeypatch.setattr(vae_runs, "SAMPLES", 2)
+    monkeypatch.setattr(vae_runs, "AMOUNTS", (20, 100))
+    monkeypatch.setattr(vae_runs, "JOINT", (100,))
+    monkeypatch.setattr(vae_runs, "JOINT_EPOCHS", 1)
+    return corpus
+
+
+def test_texts_are_cut_and_numbered_alike_for_every_model(small_vae):
+    texts = small_vae.read()
+    assert len(texts.ids["train"]) == 200
+    assert texts.words <= 300
+    for split, strings in texts.cut.items():
+        assert max(len(string.split()) for string in strings) == 6
+        assert [len(row) for row in texts.ids[split]] == [len(t.split()) for t in strings]
+
+
+def test_a_recorded_bound_adds_up_and_has_its_place_in_the_table(small_vae):
+    run = vae_runs.bounds("free-bits", "pydoc").run()
+    found = {name: run.mean(name) for name in run.metrics}
+    assert found["loss"] == pytest.approx(found["reconstruction"] + found["kl"], rel=1e-6)
+    alone = vae_runs.language_model("pydoc").run()
+    assert alone.parameters < run.parameters
+    assert alone.data == run.data
+    assert tables.bounds([run, alone]).count("±") == 9 + 2
+
+
+def test_few_labels_are_recorded_by_method_and_amount_with_intervals_at_100(small_vae):
+    run = vae_runs.few_labels().run()
+    assert {name for name in run.metrics if name.endswith(", 20 labels")} == {
+        f"{way}, 20 labels"
+        for way in ("NB-SVM", "encoder from scratch", "VAE's encoder", "VAE's code")
+    }
+    assert "joint model, 100 labels" in run.metrics
+    gap = "100 labels: VAE's code minus NB-SVM"
+    difference = run.mean("VAE's code, 100 labels") - run.mean("NB-SVM, 100 labels")
+    assert run.mean(gap) == pytest.approx(difference, abs=1e-9)
+    assert run.mean(f"{gap}, low") <= run.mean(gap) <= run.mean(f"{gap}, high")

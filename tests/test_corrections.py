@@ -25,10 +25,11 @@ from tutorial_lib import (
     softmax,
     tables,
     text,
+    vae,
 )
 from tutorial_lib.baselines import NBSVM, NaiveBayes, bag_of_words
 from tutorial_lib.data.provenance import Provenance
-from tutorial_lib.training import TrainConfig, fit_classifier, predict
+from tutorial_lib.training import TrainConfig, fit_classifier, predict, train
 
 RUNS = Path(__file__).parents[1] / "book" / "results"
 
@@ -619,3 +620,160 @@ def test_cut_at_the_head_only_praise_and_blame_are_the_same_text():
     assert head[0].tolist() == head[1].tolist()
     assert both[0].tolist() != both[1].tolist()
     assert both[0][:17].tolist() == whole[0][:17] and both[0][-40:].tolist() == whole[0][-40:]
+
+
+def tiny_vae(**options):
+    torch.manual_seed(0)
+    sizes = {"latent": 2, "embedding": 6, "hidden": 8, "dropout": 0.0}
+    return vae.SentenceVAE(12, **sizes | options)
+
+
+def sentences(*rows, times=16):
+    return data.batches([np.array(row) for row in rows * times], token_budget=64)
+
+
+@pytest.mark.correction(28)
+def test_a_log_variance_as_the_code_says_much_more_than_it_pays_for():
+    # 1,000 sentences, told apart by 16 signs, at log-variances of ±0.1 around a mean of 0.
+    signs = torch.randint(2, (1000, 16), generator=torch.Generator().manual_seed(0)) * 2 - 1
+    log_variance, mean = 0.1 * signs, torch.zeros(1000, 16)
+    paid = vae.kl_to_prior(mean, log_variance).sum(-1).mean().item()
+    assert paid < 0.05
+    assert len(signs.unique(dim=0)) > 950  # as a code without noise: nearly log 1000 = 6.9 nats
+    torch.manual_seed(0)
+    assert vae.mutual_information(mean, log_variance) < paid + 0.05  # as it is meant: nothing
+
+
+@pytest.mark.correction(29)
+def test_a_decoder_that_is_not_connected_teaches_the_encoder_nothing():
+    (ids, mask), noise = text.pad([[2, 3, 4], [5, 6]]), torch.randn(2, 2)
+
+    def pulls(connected):
+        """Return the encoder's gradient from the whole loss, and from its KL term alone."""
+        model, found = tiny_vae(), []
+        if not connected:
+            blind = vae.LanguageModel(12, embedding=6, hidden=8)
+            model.decoder.forward = lambda ids, mask, code, *rest: blind(ids, mask)
+        for what in ("loss", "kl"):
+            model.zero_grad()
+            terms = model(ids, mask, noise=noise)
+            (vae.objective(terms) if what == "loss" else terms.kl.sum(-1).mean()).backward()
+            found.append(model.encoder.output.weight.grad.clone())
+        return found
+
+    torch.testing.assert_close(*pulls(connected=False))
+    whole, price = pulls(connected=True)
+    assert (whole - price).abs().max() > 1e-3
+
+
+@pytest.mark.correction(30)
+def test_one_code_for_each_word_grows_and_costs_with_the_length():
+    model = tiny_vae()
+    short, long = ([2, 3], [2, 3] * 10)
+    shapes, costs = [], []
+    for sentence in (short, long):
+        ids, mask = text.pad([sentence])
+        states = model.encoder.states(model.encoder.embedding(ids, mask), mask)
+        mean, log_variance = model.encoder.output(states).chunk(2, -1)  # [1 T Z]
+        shapes.append(mean.shape)
+        costs.append(vae.kl_to_prior(mean, log_variance).sum().item())
+        assert model.posterior(ids, mask)[0].shape == (1, 2)
+    assert shapes == [(1, 2, 2), (1, 20, 2)]  # no one space: these two cannot even be compared
+    assert costs[1] > 5 * costs[0]
+
+
+@pytest.mark.correction(31)
+def test_squared_error_on_ids_believes_in_the_words_numbers():
+    # Two words are as likely as one another: squared error wants the number between them.
+    ids = torch.tensor([2.0, 8.0, 2.0, 8.0])
+    guesses = torch.arange(12.0)
+    assert guesses[((guesses[:, None] - ids) ** 2).mean(1).argmin()] == 5
+    renumbered = torch.tensor([2.0, 3.0, 2.0, 3.0])  # the same words, otherwise numbered
+    assert (ids - 5).square().mean() != (renumbered - 2.5).square().mean()
+    z, order = torch.randn(4, 12), torch.randperm(12)
+    moved = softmax.cross_entropy(z[:, order], order.argsort()[ids.long()])
+    torch.testing.assert_close(softmax.cross_entropy(z, ids.long()), moved)
+
+
+@pytest.mark.correction(32)
+def test_without_the_divergence_codes_run_away_from_the_prior():
+    batches, kl = sentences([2, 3, 4], [5, 6], [7, 8, 9, 10], [11]), {}
+    for weight in (0.0, 1.0):
+        model = tiny_vae()
+
+        def loss(model, batch, weight=weight):
+            return vae.objective(model(batch["ids"], batch["mask"]), weight)
+
+        train(model, loss, batches, config=TrainConfig(40, 2e-2, precision="no"), progress=False)
+        kl[weight] = vae.evaluate(model, batches)["kl"]
+    assert kl[0.0] > 10 > 3 > kl[1.0]
+
+
+@pytest.mark.correction(33)
+def test_the_prior_is_the_same_whatever_the_data_and_the_sentences_are_not():
+    codes = torch.randn(200, 2, generator=torch.Generator().manual_seed(0))
+    written = {}
+    for sentence in ([2, 3, 4], [9, 8]):
+        model, batches = tiny_vae(), sentences(sentence)
+        config = TrainConfig(60, 3e-2, precision="no")
+        vae.fit(model, batches, batches, config, progress=False)
+        found = vae.sample(model.cpu().decoder, codes)
+        written[tuple(sentence)] = np.mean([row == sentence for row in found])
+    assert min(written.values()) > 0.9  # p(x) follows the data, from the same p(z)
+
+
+@pytest.mark.correction(34)
+def test_the_bound_lies_below_the_likelihood_by_how_far_the_posterior_is_off():
+    model, (ids, mask) = tiny_vae(latent=1).double().eval(), text.pad([[3, 8, 5]])
+    z = torch.linspace(-8, 8, 4001, dtype=torch.double)[:, None]
+    with torch.no_grad():
+        model.decoder.begin.weight *= 5
+        mean, log_variance = model.posterior(ids, mask)
+        joint = model.decoder(ids.expand(4001, -1), mask.expand(4001, -1), z)
+        joint = joint + vae.log_density(z, 0 * z, 0 * z)
+        exact = torch.logsumexp(joint, 0) + math.log(0.004)
+        q = vae.log_density(z, mean, log_variance)
+        gap = (q.exp() * (q - (joint - exact))).sum() * 0.004  # KL(q || true posterior)
+        torch.manual_seed(0)
+        elbos = vae.elbo(model(ids.expand(20_000, -1), mask.expand(20_000, -1)))
+    error = elbos.std() / 20_000**0.5
+    assert abs(elbos.mean() + gap - exact) < 4.5 * error
+    assert elbos.mean() + 4.5 * error < exact
+
+
+@pytest.mark.correction(35)
+def test_one_softmax_for_a_whole_sentence_cannot_put_words_in_order():
+    sentence = [2, 3, 4, 5, 2]
+    counts = torch.bincount(torch.tensor(sentence), minlength=12) / 5
+    best = counts[sentence].log().sum()  # no one distribution makes these five words likelier
+    for probs in torch.rand(500, 12).log_softmax(-1):
+        assert probs[sentence].sum() < best
+    assert best == counts[sentence[::-1]].log().sum()  # backwards it is as likely
+    model, batches = vae.LanguageModel(12, embedding=6, hidden=8, dropout=0.0), sentences(sentence)
+    config = TrainConfig(60, 2e-2, precision="no")
+    vae.fit_language_model(model, batches, batches, config, progress=False)
+    there, back = model.cpu()(*text.pad([sentence, sentence[::-1]]))
+    assert there > -0.5 > best > back
+
+
+@pytest.mark.correction(36)
+def test_the_code_that_reconstructs_better_can_classify_at_chance():
+    random = np.random.default_rng(0)
+    labels = random.integers(2, size=2000)
+    x = np.column_stack([10 * random.normal(size=2000), 2 * labels - 1])  # loud noise, quiet class
+    errors = [((x - np.where(np.arange(2) == kept, x, 0)) ** 2).sum(1).mean() for kept in (0, 1)]
+    right = [((x[:, kept] > 0) == labels).mean() for kept in (0, 1)]
+    assert errors[0] < errors[1] / 50
+    assert right[0] < 0.55 and right[1] == 1
+
+
+@pytest.mark.correction(37)
+def test_smaller_batches_make_an_epoch_slower():
+    texts, seconds, steps = [np.arange(2, 10)] * 256, {}, {}
+    for budget in (8, 512):
+        batches, model = data.batches(texts, token_budget=budget), tiny_vae()
+        config = TrainConfig(1, precision="no")
+        history = vae.fit(model, batches, batches, config, progress=False)
+        seconds[budget], steps[budget] = history.seconds[0], history.steps[0]
+    assert steps == {8: 256, 512: 4}
+    assert seconds[8] > 3 * seconds[512]

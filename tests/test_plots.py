@@ -69,6 +69,14 @@ def test_bars_name_every_value():
     assert "best negative 0.1, positive 0.2; bad negative 0.3, positive 0.05" in alt
 
 
+def test_a_scatter_says_where_each_class_lies():
+    points = np.array([[0.0, 1.0], [2.0, 3.0], [-5.0, 0.5]])
+    alt, _ = parts(plots.scatter(points, np.array([0, 0, 1]), ["a", "b", "c"], caption="Map."))
+    assert "3 points" in alt and "a around (1, 2); b around (-5, 0.5)." in alt
+    with pytest.raises(ValueError, match="labels run from 0 to 1"):
+        plots.scatter(points, np.array([0, 1, 2]), ["a", "b"], caption="Map.")
+
+
 @pytest.fixture
 def drawn(monkeypatch):
     """The axes of the last figure that was made into a picture."""
@@ -81,6 +89,13 @@ def drawn(monkeypatch):
 
     monkeypatch.setattr(plots, "picture", keep)
     return kept
+
+
+def test_rows_of_many_series_keep_clear_of_each_other(drawn):
+    rows = {f"row {r}": {f"series {k}": Interval(0.5, 0.4, 0.6) for k in range(6)} for r in "ab"}
+    plots.comparison(rows, caption="Dots.")
+    first, second = zip(*(dots.lines[0].get_ydata() for dots in drawn[0].containers), strict=True)
+    assert max(first) < 0.5 < min(second)
 
 
 def test_the_confusion_matrix_has_the_true_class_in_rows_and_shades_its_shares(drawn):

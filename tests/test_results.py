@@ -196,6 +196,41 @@ def test_the_files_of_the_book_are_valid():
     assert len({run.task for run in runs}) == len(runs)
 
 
+def made_of(model, **metrics):
+    record = recorder(model=model, classes=())
+    for seed in range(2):
+        with record.measure(seed) as measured:
+            measured.metrics = {name: values[seed] for name, values in metrics.items()}
+    record.parameters = 1
+    return record.run()
+
+
+def test_bounds_stand_in_order_with_a_dash_where_there_is_no_code():
+    words = made_of("words alone", loss=[3.0, 3.2], perplexity=[20.0, 22.0])
+    code = made_of("with code", loss=[2.0, 2.0], perplexity=[9.0, 9.0], kl=[1.0, 2.0])
+    head, _, first, second = tables.bounds([words, code]).splitlines()
+    place = head.split(" | ").index("KL")
+    assert first.startswith("| with code | 2.00 ± 0.00 |")
+    assert first.split(" | ")[place] == "1.50 ± 0.71"
+    assert second.startswith("| words alone | 3.10 ± 0.14 |")
+    assert second.split(" | ")[place] == "—"
+
+
+def test_accuracies_by_labels_have_a_row_a_method_and_their_differences():
+    run = made_of("all", **{
+        "code, 20 labels": [0.5, 0.6], "code, 2000 labels": [0.7, 0.7],
+        "counts, 2000 labels": [0.9, 0.9],
+        "20 labels: code minus counts": [0.1, 0.3],
+        "20 labels: code minus counts, low": [0.0, 0.2],
+        "20 labels: code minus counts, high": [0.2, 0.4],
+    })  # fmt: skip
+    lines = tables.by_labels(run).splitlines()
+    assert lines[0] == "| accuracy with so many labels | 20 | 2,000 |"
+    assert lines[2] == "| code | 55.0 ± 7.1 | 70.0 ± 0.0 |"
+    assert lines[3] == "| counts | — | 90.0 ± 0.0 |"
+    assert lines[-1] == "| 20 labels: code minus counts | +20.0 | +10.0 | +30.0 |"
+
+
 def test_an_ablation_shows_each_change_and_its_difference_seed_by_seed():
     record = finished()  # 80, 90 and 70 % right
     for measured, accuracy in zip(record.measured, (0.81, 0.93, 0.72), strict=True):

@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from jaxtyping import Float, Int
 
 from tutorial_lib.data.provenance import caption_of
 from tutorial_lib.evaluation import Interval
@@ -185,10 +186,10 @@ def comparison(
     table = {name: {"": row} if isinstance(row, Interval) else row for name, row in rows.items()}
     series = list(dict.fromkeys(name for row in table.values() for name in row))
     drawn, (ax,) = figure(height=0.9 + (0.26 + 0.12 * len(series)) * len(table))
+    step = min(0.3, 0.8 / len(series))  # a row keeps clear of its neighbours
     for k, name in enumerate(series):
-        place = [
-            r + 0.3 * (k - (len(series) - 1) / 2) for r, v in enumerate(table.values()) if name in v
-        ]
+        shift = step * (k - (len(series) - 1) / 2)
+        place = [r + shift for r, row in enumerate(table.values()) if name in row]
         value, low, high = np.array([row[name] for row in table.values() if name in row]).T
         ax.errorbar(
             value, place, xerr=np.maximum([value - low, high - value], 0), fmt=MARKERS[k % 7],
@@ -236,6 +237,43 @@ def bars(
         for k, label in enumerate(labels)
     )
     return picture(drawn, alt=f"Bar chart of {x}: {rows}.", caption=caption, data=data)
+
+
+def scatter(
+    points: Float[np.ndarray, "N 2"],
+    labels: Int[np.ndarray, "N"],
+    classes: Sequence[str],
+    *,
+    caption: str,
+    x: str = "first direction",
+    y: str = "second direction",
+    data: Data = None,
+) -> Picture:
+    """Draw points in the plane with a marker and a colour for each class.
+
+    Raises:
+        ValueError: a label without a class.
+    """
+    if len(labels) and not 0 <= labels.min() <= labels.max() < len(classes):
+        raise ValueError(f"labels run from 0 to {len(classes) - 1}; got {np.unique(labels)}")
+    drawn, (ax,) = figure(height=4.2)
+    middles = []
+    for c, name in enumerate(classes):
+        of_class = points[labels == c]
+        colour = COLOURS[c % 7]
+        inside = colour if c < 7 else "none"  # from the eighth on, hollow
+        ax.scatter(
+            *of_class.T, s=16, marker=MARKERS[c % 7], facecolors=inside, edgecolors=colour,
+            label=name,
+        )  # fmt: skip
+        if len(of_class):
+            middles.append(
+                f"{name} around ({of_class[:, 0].mean():.2g}, {of_class[:, 1].mean():.2g})"
+            )
+    ax.set(xlabel=x, ylabel=y)
+    ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
+    alt = f"Scatter plot of {len(points)} points by class: {'; '.join(middles)}."
+    return picture(drawn, alt=alt, caption=caption, data=data)
 
 
 def token_heat(

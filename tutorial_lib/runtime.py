@@ -140,9 +140,10 @@ def keep_freed_memory() -> None:
     if platform.libc_ver()[0] == "glibc":
         import ctypes
 
-        libc = ctypes.CDLL(None)
-        for option in (M_TRIM_THRESHOLD, M_MMAP_THRESHOLD):
-            libc.mallopt(option, 2**30)
+        mallopt = ctypes.CDLL(None).mallopt
+        # Older releases refuse more than 32 MB here; the other setting alone would do harm.
+        if mallopt(M_MMAP_THRESHOLD, 2**30) or mallopt(M_MMAP_THRESHOLD, 2**25):
+            mallopt(M_TRIM_THRESHOLD, 2**30)
 
 
 def peak_memory_mb() -> float:

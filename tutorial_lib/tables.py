@@ -93,6 +93,67 @@ def ablation(run: Run) -> str:
     return "\n".join(lines)
 
 
+# Columns of `bounds`: heading, metric, decimals.
+BOUNDS = (
+    ("loss, nats a sentence", "loss", 2),
+    ("reconstruction", "reconstruction", 2),
+    ("KL", "kl", 2),
+    ("active units", "units", 1),
+    ("information", "information", 2),
+    ("another's code costs", "swap cost", 2),
+    ("importance-weighted loss", "weighted loss", 2),
+    ("perplexity", "perplexity", 1),
+    ("importance-weighted", "weighted perplexity", 1),
+)
+
+
+def bounds(runs: Sequence[Run]) -> str:
+    """Return models of sentences as a Markdown table, the lowest loss first.
+
+    Each number is the mean over seeds, then the standard deviation; a dash stands where a model
+    has no such number, as a language model without a code has no KL.
+    """
+    lines = [
+        "| model | " + " | ".join(heading for heading, _, _ in BOUNDS) + " |",
+        "|---|" + "--:|" * len(BOUNDS),
+    ]
+    for run in sorted(runs, key=lambda run: run.mean("loss")):
+        cells = [
+            f"{run.mean(metric):.{n}f} ± {run.spread(metric):.{n}f}"
+            if metric in run.metrics
+            else "—"
+            for _, metric, n in BOUNDS
+        ]
+        lines.append(f"| {run.model} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def by_labels(run: Run) -> str:
+    """Return accuracies named "METHOD, N labels" with a row for each method, a column for each N.
+
+    Below them the paired differences, named "N labels: A minus B", with the ends of their
+    intervals; all are means over the seeds.
+    """
+    cells: dict[str, dict[int, str]] = {}
+    for metric, values in run.metrics.items():
+        if metric.endswith(" labels"):
+            method, amount = metric.removesuffix(" labels").rsplit(", ", 1)
+            cells.setdefault(method, {})[int(amount.replace(",", ""))] = _percent(values)
+    amounts = sorted({amount for row in cells.values() for amount in row})
+    lines = [
+        "| accuracy with so many labels | " + " | ".join(f"{n:,}" for n in amounts) + " |",
+        "|---|" + "--:|" * len(amounts),
+    ]
+    for method, row in cells.items():
+        lines.append(f"| {method} | " + " | ".join(row.get(n, "—") for n in amounts) + " |")
+    lines += ["", "| difference | mean | from | to |", "|---|--:|--:|--:|"]
+    for metric in run.metrics:
+        if f"{metric}, low" in run.metrics:
+            three = (run.mean(metric + end) for end in ("", ", low", ", high"))
+            lines.append(f"| {metric} | " + " | ".join(f"{100 * v:+.1f}" for v in three) + " |")
+    return "\n".join(lines)
+
+
 def _percent(values: Sequence[float], sign: str = "") -> str:
     spread = statistics.stdev(values) if len(values) > 1 else 0.0
     return f"{100 * statistics.fmean(values):{sign}.1f} ± {100 * spread:.1f}"

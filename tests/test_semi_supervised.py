@@ -1,0 +1,236 @@
+"""Facts about learning from sentences with and without labels."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from tutorial_lib import data, semi_supervised, training, vae
+from tutorial_lib.semi_supervised import SemiSupervisedVAE
+from tutorial_lib.text import pad
+from tutorial_lib.training import TrainConfig
+
+V, C, Z = 12, 3, 2
+SENTENCES = [[2, 3, 4], [5, 6], [7, 8, 9, 10, 11], [2]]
+
+
+def made(**options):
+    torch.manual_seed(0)
+    return SemiSupervisedVAE(
+        V, C, latent=Z, embedding=6, hidden=8, **{"dropout": 0.0, **options}
+    ).eval()
+
+
+@pytest.mark.equation("eq-unlabelled-bound")
+def test_the_bound_is_largest_where_the_classifier_is_the_softmax_of_the_bounds():
+    bounds = -10 * torch.rand(5, C)
+    best = semi_supervised.mixture_bound(bounds, bounds.log_softmax(-1))
+    torch.testing.assert_close(best, bounds.logsumexp(-1))  # log Σ exp: what Jensen cannot pass
+    others = semi_supervised.mixture_bound(bounds, torch.randn(5, C).log_softmax(-1))
+    assert (others < best).all()
+
+
+def test_a_sure_classifier_gives_the_bound_of_its_class():
+    bounds, sure = torch.randn(4, C), torch.full((4, C), -200.0)
+    sure[:, 1] = 0.0
+    torch.testing.assert_close(semi_supervised.mixture_bound(bounds, sure), bounds[:, 1])
+
+
+@pytest.mark.equation("eq-labelled-bound")
+def test_bounds_of_one_class_and_of_a_sure_classifier_agree():
+    model, (ids, mask) = made(), pad(SENTENCES)
+    with torch.no_grad():
+        model.encoder.output.weight.zero_()
+        model.encoder.output.bias.copy_(torch.tensor([0.0, 90.0, 0.0]))
+        model.code.weight[Z:].zero_()
+        model.code.bias[Z:] = -200.0  # hardly any noise: both see the same code
+    labelled = model.labelled_bound(ids, mask, torch.full((4,), 1))
+    torch.testing.assert_close(model.unlabelled_bound(ids, mask), labelled, rtol=1e-3, atol=0.2)
+
+
+def test_the_labelled_bound_holds_likelihood_prior_and_divergence():
+    model, (ids, mask), labels = made(), pad(SENTENCES), torch.tensor([0, 1, 2, 1])
+    with torch.no_grad():
+        model.code.weight.zero_()
+        model.code.bias.zero_()
+        model.decoder.begin.weight[:, :Z] = 0  # blind to z, so that the sample does not matter
+        model.decoder.layer.weight_ih_l0[:, 6 : 6 + Z] = 0
+        y = torch.eye(C)[labels]
+        given = model.decoder(ids, mask, torch.cat([torch.zeros(4, Z), y], 1))
+        found = model.labelled_bound(ids, mask, labels)
+    torch.testing.assert_close(found, given - math.log(C))  # q is the prior: no divergence
+
+
+def test_the_labelled_bound_written_out():
+    model, (ids, mask), labels = made(), pad(SENTENCES), torch.tensor([0, 1, 2, 1])
+    y = torch.eye(C)[labels]
+    states = model.encoder.states(model.encoder.embedding(ids, mask), mask)
+    mean_state = states.sum(1) / mask.sum(1, keepdim=True)
+    mean, raw = model.code(torch.cat([mean_state, y], 1)).chunk(2, -1)
+    q = torch.distributions.Normal(mean, (vae.bounded(raw) / 2).exp())
+    p = torch.distributions.Normal(torch.zeros(Z), torch.ones(Z))
+    torch.manual_seed(7)
+    z = q.mean + q.stddev * torch.randn(4, Z)
+    given = model.decoder(ids, mask, torch.cat([z, y], 1))
+    expected = given - math.log(C) - torch.distributions.kl_divergence(q, p).sum(-1)
+    torch.manual_seed(7)
+    torch.testing.assert_close(model.labelled_bound(ids, mask, labels), expected)
+
+
+def test_as_a_function_it_is_its_classifier():
+    model, (ids, mask) = made(), pad(SENTENCES)
+    torch.testing.assert_close(model(ids, mask), model.encoder(ids, mask))
+
+
+def test_the_class_reaches_the_decoder():
+    model, (ids, mask) = made(), pad(SENTENCES)
+    bounds = []
+    for label in range(2):
+        torch.manual_seed(5)
+        bounds.append(model.labelled_bound(ids, mask, torch.full((4,), label)))
+    assert (bounds[0] - bounds[1]).abs().max() > 1e-3
+
+
+def test_a_label_that_is_none_is_refused():
+    with pytest.raises(ValueError, match="labels run from 0 to 2"):
+        made().labelled_bound(*pad(SENTENCES), torch.tensor([0, 1, 2, 3]))
+
+
+def test_a_draw_keeps_the_shares_of_the_classes():
+    labels = np.repeat([0, 1, 2], [60, 30, 10])
+    rows = semi_supervised.stratified(labels, 20, seed=1)
+    assert len(set(rows.tolist())) == 20
+    assert np.bincount(labels[rows]).tolist() == [12, 6, 2]
+    assert not np.array_equal(rows, semi_supervised.stratified(labels, 20, seed=2))
+    assert semi_supervised.stratified(labels, 100).tolist() == list(range(100))
+    for size in (2, 101):
+        with pytest.raises(ValueError, match="train_size"):
+            semi_supervised.stratified(labels, size)
+
+
+def test_each_way_predicts_every_test_text_and_learns_what_is_easy():
+    words, labels = {}, {}
+    for seed, split in enumerate(("train", "test")):
+        words[split], labels[split] = kinds(seed, 120)
+    texts = {split: [" ".join(map(str, row)) for row in rows] for split, rows in words.items()}
+    sizes = {"latent": Z, "embedding": 6, "hidden": 16}
+    torch.manual_seed(0)
+    model = vae.SentenceVAE(V, **sizes)
+    found = semi_supervised.compare(
+        model, texts, words, labels, 30, sizes=sizes, joint=TrainConfig(2, 1e-2, precision="no")
+    )
+    assert set(found) == {
+        "NB-SVM", "encoder from scratch", "VAE's encoder", "VAE's code", "joint model"
+    }  # fmt: skip
+    right = {name: (predicted == labels["test"]).mean() for name, predicted in found.items()}
+    assert min(right[name] for name in right if name != "VAE's code") > 0.9, right
+    assert "joint model" not in semi_supervised.compare(
+        model, texts, words, labels, 30, sizes=sizes, epochs=1
+    )
+
+
+def numbered(sentences, labels=None, **options):
+    return data.batches([np.array(s) for s in sentences], labels, token_budget=32, **options)
+
+
+def test_pairs_go_through_what_has_no_label_once_and_repeat_what_has():
+    few, many = numbered(SENTENCES, [0, 1, 2, 0]), numbered(SENTENCES * 9)
+    pairs = semi_supervised.Pairs(few, many)
+    pairs.set_epoch(0)
+    seen = list(pairs)
+    assert len(seen) == len(pairs) == len(many)
+    rows = torch.cat([pair["unlabelled"]["rows"] for pair in seen])
+    assert sorted(rows.tolist()) == list(range(36))
+    assert sum(len(pair["labelled"]["labels"]) for pair in seen) == 4 * len(many)
+    assert len(list(semi_supervised.Pairs([1], [2, 3]))) == 2  # lists will do
+    with pytest.raises(ValueError, match="must be batches"):
+        semi_supervised.Pairs([], [1])
+
+
+def kinds(seed, size):
+    """Sentences of two kinds that share most words; the kind is in which words come together."""
+    random = np.random.default_rng(seed)
+    labels = random.integers(2, size=size)
+    words = [random.permutation(range(2, 6) if y else range(6, 10)) for y in labels]
+    return words, labels
+
+
+def dialects(seed, size):
+    """Sentences of two words of one dialect; a dialect has twelve, none of the other's."""
+    random = np.random.default_rng(seed)
+    labels = random.integers(2, size=size)
+    return [random.permutation(12)[:2] + 2 + 12 * y for y in labels], labels
+
+
+def test_sentences_without_labels_teach_the_classifier():
+    words, labels = dialects(0, 600)
+    firsts = [int(np.flatnonzero(labels == y)[0]) for y in (0, 1)]
+    few = numbered([words[i] for i in firsts], labels[firsts])
+    new, truth = dialects(1, 300)
+
+    def right(model):
+        return (training.predict_classes(model, numbered(new, shuffle=False)) == truth).mean()
+
+    torch.manual_seed(0)
+    sizes = {"latent": Z, "embedding": 8, "hidden": 16, "dropout": 0.0}
+    model = SemiSupervisedVAE(26, 2, **sizes)
+    alone = SemiSupervisedVAE(26, 2, **sizes)
+    training.fit_classifier(alone, few, None, TrainConfig(60, 1e-2, precision="no"), progress=False)
+    assert right(alone) < 0.8  # most words stand in neither of the two labelled sentences
+    semi_supervised.fit_semi_supervised(
+        model, few, numbered(words), TrainConfig(25, 1e-2, precision="no"), progress=False
+    )
+    assert right(model) > right(alone) + 0.1
+
+
+def test_a_classifier_begins_with_the_encoder_of_a_vae():
+    torch.manual_seed(0)
+    model = vae.SentenceVAE(V, latent=Z, embedding=6, hidden=8).eval()
+    classifier = semi_supervised.classifier_from(model, C, dropout=0.5).eval()
+    ids, mask = pad(SENTENCES)
+    x = classifier.embedding(ids, mask)
+    torch.testing.assert_close(classifier.states(x, mask), model.encoder.states(x, mask))
+    assert classifier(ids, mask).shape == (4, C)
+    assert classifier.embedding.weight.equal(model.encoder.embedding.weight)
+    with torch.no_grad():
+        classifier.layer.weight_hh_l0.zero_()
+    assert model.encoder.layer.weight_hh_l0.abs().sum() > 0  # a copy
+
+
+@pytest.mark.equation("eq-semi-supervised")
+def test_the_objective_adds_up_both_bounds_and_the_cross_entropy():
+    model = made()
+    (few,), (many,) = numbered(SENTENCES, [0, 1, 2, 0]), numbered(SENTENCES[:2])
+    torch.manual_seed(0)
+    found = semi_supervised.objective(model, few, many, 7.0, 0.25, 0.5)
+    torch.manual_seed(0)
+    labelled = model.labelled_bound(few["ids"], few["mask"], few["labels"]).mean()
+    unlabelled = model.unlabelled_bound(many["ids"], many["mask"]).mean()
+    cross = torch.nn.functional.cross_entropy(model(few["ids"], few["mask"]), few["labels"])
+    torch.testing.assert_close(found, 7 * cross - 0.25 * labelled - 0.5 * unlabelled)
+
+
+def test_a_fit_counts_each_sentence_once_and_lets_the_unlabelled_bound_come_in(monkeypatch):
+    seen, objective = [], semi_supervised.objective
+
+    def record(model, few, many, alpha, ratio, weight):
+        seen.append((alpha, ratio, weight))
+        return objective(model, few, many, alpha, ratio, weight)
+
+    monkeypatch.setattr(semi_supervised, "objective", record)
+    few, many = numbered(SENTENCES, [0, 1, 2, 0]), numbered([[2, 3, 4, 5]] * 80)  # 10 batches
+    semi_supervised.fit_semi_supervised(
+        made(), few, many, TrainConfig(1, precision="no"), alpha=3.0, warmup=0.5, progress=False
+    )
+    weights = [min(1.0, step / 5) for step in range(10)]
+    assert seen == [(3.0, 4 / 80, pytest.approx(weight)) for weight in weights]
+
+
+@pytest.mark.parametrize("options", [{"alpha": -1.0}, {"warmup": 1.5}])
+def test_weights_that_cannot_be_are_refused(options):
+    words, labels = kinds(0, 4)
+    with pytest.raises(ValueError, match="alpha is 0 or more"):
+        semi_supervised.fit_semi_supervised(
+            made(), numbered(words, labels), numbered(words), **options
+        )
