@@ -7,8 +7,7 @@
 that learn from 20 to 2,000 labels and, some of them, from texts without labels. Needs the real
 data sets (TUTORIAL_DATA or the network). Writes book/results/TASK.json.
 
-Settings were chosen on validation texts; the epoch that is kept has the best bound on them. Test
-texts are only scored.
+The epoch that is kept has the best bound on validation texts. Test texts are only scored.
 """
 
 import dataclasses
@@ -66,18 +65,15 @@ class Corpus:
     def read(self) -> "Texts":
         """Load, cut, number."""
         splits = data.load(self.name)
-        most = {"train": self.rows}
-        chosen = {
-            k: s.shuffle(seed=0).select(range(min(most.get(k, len(s)), len(s))))
-            for k, s in splits.items()
-        }
+        train = splits["train"].shuffle(seed=0)
+        parts = {**splits, "train": train.select(range(min(self.rows, len(train))))}
         cut = {
-            k: [" ".join(text.words(t)[: self.longest]) for t in s["text"]]
-            for k, s in chosen.items()
+            k: [" ".join(text.words(t)[: self.longest]) for t in part["text"]]
+            for k, part in parts.items()
         }
         vocabulary = text.Vocabulary.build(map(str.split, cut["train"]), 2, self.words)
         ids = {k: text.encode(strings, str.split, vocabulary) for k, strings in cut.items()}
-        labels = {k: np.array(s["label"]) for k, s in chosen.items()}
+        labels = {k: np.array(s["label"]) for k, s in parts.items()}
         classes = splits["train"].features["label"].names
         return Texts(cut, ids, labels, classes, len(vocabulary), data.provenance(splits))
 

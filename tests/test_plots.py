@@ -91,6 +91,20 @@ def drawn(monkeypatch):
     return kept
 
 
+def test_no_two_of_fourteen_classes_look_alike(drawn):
+    names = [str(c) for c in range(14)]
+    plots.scatter(np.zeros((14, 2)), np.arange(14), names, caption="Map.")
+    looks = {
+        (
+            len(dots.get_facecolor()),
+            *dots.get_edgecolor().ravel(),
+            *dots.get_paths()[0].vertices.ravel(),
+        )
+        for dots in drawn[0].collections
+    }
+    assert len(looks) == 14
+
+
 def test_rows_of_many_series_keep_clear_of_each_other(drawn):
     rows = {f"row {r}": {f"series {k}": Interval(0.5, 0.4, 0.6) for k in range(6)} for r in "ab"}
     plots.comparison(rows, caption="Dots.")

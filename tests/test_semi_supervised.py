@@ -203,34 +203,32 @@ def test_the_objective_adds_up_both_bounds_and_the_cross_entropy():
     model = made()
     (few,), (many,) = numbered(SENTENCES, [0, 1, 2, 0]), numbered(SENTENCES[:2])
     torch.manual_seed(0)
-    found = semi_supervised.objective(model, few, many, 7.0, 0.25, 0.5)
+    found = semi_supervised.objective(model, few, many, 7.0, 0.25)
     torch.manual_seed(0)
     labelled = model.labelled_bound(few["ids"], few["mask"], few["labels"]).mean()
     unlabelled = model.unlabelled_bound(many["ids"], many["mask"]).mean()
     cross = torch.nn.functional.cross_entropy(model(few["ids"], few["mask"]), few["labels"])
-    torch.testing.assert_close(found, 7 * cross - 0.25 * labelled - 0.5 * unlabelled)
+    torch.testing.assert_close(found, 7 * cross - 0.25 * labelled - unlabelled)
 
 
-def test_a_fit_counts_each_sentence_once_and_lets_the_unlabelled_bound_come_in(monkeypatch):
+def test_a_fit_counts_each_sentence_once(monkeypatch):
     seen, objective = [], semi_supervised.objective
 
-    def record(model, few, many, alpha, ratio, weight):
-        seen.append((alpha, ratio, weight))
-        return objective(model, few, many, alpha, ratio, weight)
+    def record(model, few, many, alpha, ratio):
+        seen.append((alpha, ratio))
+        return objective(model, few, many, alpha, ratio)
 
     monkeypatch.setattr(semi_supervised, "objective", record)
     few, many = numbered(SENTENCES, [0, 1, 2, 0]), numbered([[2, 3, 4, 5]] * 80)  # 10 batches
     semi_supervised.fit_semi_supervised(
-        made(), few, many, TrainConfig(1, precision="no"), alpha=3.0, warmup=0.5, progress=False
+        made(), few, many, TrainConfig(1, precision="no"), alpha=3.0, progress=False
     )
-    weights = [min(1.0, step / 5) for step in range(10)]
-    assert seen == [(3.0, 4 / 80, pytest.approx(weight)) for weight in weights]
+    assert seen == [(3.0, 4 / 80)] * 10
 
 
-@pytest.mark.parametrize("options", [{"alpha": -1.0}, {"warmup": 1.5}])
-def test_weights_that_cannot_be_are_refused(options):
+def test_a_negative_weight_is_refused():
     words, labels = kinds(0, 4)
     with pytest.raises(ValueError, match="alpha is 0 or more"):
         semi_supervised.fit_semi_supervised(
-            made(), numbered(words, labels), numbered(words), **options
+            made(), numbered(words, labels), numbered(words), alpha=-1.0
         )

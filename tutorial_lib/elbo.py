@@ -55,7 +55,7 @@ def objective(terms: Terms, weight: float = 1.0, free_bits: float = 0.0) -> Floa
 def linear(step: int, steps: int) -> float:
     """Return the KL term's weight: it climbs from 0 to 1 over so many steps and stays.
 
-    Source: Bowman et al. 2016, section 3.1.
+    Source: Bowman et al. 2016, section 3.1, where it climbs along a sigmoid.
 
     Equation: eq-linear-weight
     """

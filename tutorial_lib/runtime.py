@@ -133,9 +133,8 @@ def report() -> str:
 def keep_freed_memory() -> None:
     """Have glibc keep freed memory for the next tensor instead of returning it to the system.
 
-    Each training step asks for the same large tensors again; where the system must hand out their
-    pages anew each time, that took up to 40 % of a step here. Where the C library is another one
-    (macOS, Windows, musl) nothing is done.
+    Each training step asks for the same large tensors again, and handing out their pages anew
+    takes time. Where the C library is another one (macOS, Windows, musl) nothing is done.
     """
     if platform.libc_ver()[0] == "glibc":
         import ctypes

@@ -252,7 +252,6 @@ def objective(
     unlabelled: dict[str, Tensor],
     alpha: float,
     ratio: float = 1.0,
-    weight: float = 1.0,
 ) -> Float[Tensor, ""]:
     """Return the loss: minus both bounds, plus `alpha` times the classifier's cross-entropy.
 
@@ -262,7 +261,6 @@ def objective(
         labelled, unlabelled: batches of `ids` and `mask`, the first with `labels`.
         ratio: sentences with labels over those without; so each one's bound weighs the same,
             however often the few are repeated.
-        weight: of the bound without labels.
 
     Source: Kingma et al. 2014, equation 9, divided by the number of sentences without labels.
 
@@ -272,7 +270,7 @@ def objective(
     return (
         alpha * cross_entropy(full(model(ids, mask)), labels)
         - ratio * model.labelled_bound(ids, mask, labels).mean()
-        - weight * model.unlabelled_bound(unlabelled["ids"], unlabelled["mask"]).mean()
+        - model.unlabelled_bound(unlabelled["ids"], unlabelled["mask"]).mean()
     )
 
 
@@ -282,8 +280,7 @@ def fit_semi_supervised(
     unlabelled: Iterable[dict[str, Tensor]],
     config: TrainConfig | None = None,
     *,
-    alpha: float = 10.0,
-    warmup: float = 0.0,
+    alpha: float = 20.0,
     progress: bool = True,
 ) -> History:
     """Train on sentences with and without labels, without validation; on one process.
@@ -293,24 +290,16 @@ def fit_semi_supervised(
         unlabelled: an epoch is one pass over these.
         config: as for `training.train`.
         alpha: weight of the cross-entropy, in nats a sentence like the bounds.
-        warmup: share of all steps over which the bound without labels comes in, from weight 0:
-            before the classifier knows anything there is nothing to spread.
 
     Raises:
-        ValueError: a negative weight, a share that cannot be, no batches.
+        ValueError: a negative weight, no batches.
     """
-    if alpha < 0 or not 0 <= warmup <= 1:
-        raise ValueError(f"alpha is 0 or more, warmup from 0 to 1; got {alpha} and {warmup}")
-    config, step = config or TrainConfig(), 0
+    if alpha < 0:
+        raise ValueError(f"alpha is 0 or more; got {alpha}")
     pairs = Pairs(labelled, unlabelled)
     few, many = (sum(len(batch["ids"]) for batch in part) for part in (labelled, unlabelled))
-    first = warmup * config.epochs * len(pairs)
 
     def loss(model: SemiSupervisedVAE, batch: dict[str, dict[str, Tensor]]) -> Tensor:
-        nonlocal step
-        weight = min(1.0, step / first) if first else 1.0
-        step += 1
-        both = batch["labelled"], batch["unlabelled"]
-        return objective(model, *both, alpha, few / many, weight)
+        return objective(model, batch["labelled"], batch["unlabelled"], alpha, few / many)
 
     return training.train(model, loss, pairs, config=config, progress=progress)

@@ -76,7 +76,7 @@ class SentenceVAE(nn.Module):
 
     The encoder is chapter 05's classifier with 2 Z outputs, the mean and the log-variance of the
     code: so the same encoder can be trained from scratch as a classifier, or its weights be moved.
-    It reads the mean over all states, which tells what a sentence is about better than the last.
+    It reads the mean over all states.
 
     Args:
         vocabulary_size: number of ids.
