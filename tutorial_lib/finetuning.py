@@ -5,6 +5,7 @@ Used with `hub.load`, `data.batches` and `training.fit_classifier`.
 Sun et al. 2019, "How to Fine-Tune BERT for Text Classification?".
 """
 
+import re
 from collections.abc import Iterable
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -13,12 +14,13 @@ import numpy as np
 from torch import nn
 
 from tutorial_lib import text
-from tutorial_lib.albert import AlbertClassifier
 
 if TYPE_CHECKING:
     import tokenizers
 
 AT_ONCE = 1000  # texts whose tokens are in memory as objects
+HEAD = ("output.", "albert.pooler.")
+LAYER = re.compile(r"\b(?:layers|groups)\.(\d+)\.")
 
 
 def encode(
@@ -69,23 +71,52 @@ def encode(
     return encoded
 
 
+def depths(model: nn.Module) -> dict[str, int]:
+    """Return how far above the input each parameter lies, by its name.
+
+    0 is the embedding with all that comes before the first layer. Layers in a list, ALBERT's
+    groups of them too, have a depth each, counted from 1, and what follows the last one has its
+    depth; a model without such a list has its middle at depth 1. One deeper lies the head: the
+    classifier `output`, with ALBERT's pooler.
+
+    Args:
+        model: a classifier of this book, or one that is laid out like it.
+
+    Raises:
+        ValueError: a model without a classifier called `output`.
+    """
+    names = [name for name, _ in model.named_parameters()]
+    numbered = {name: int(found[1]) for name in names if (found := LAYER.search(name))}
+    top = max(numbered.values(), default=0) + 2
+    tables = tuple(
+        f"{name}." for name, part in model.named_modules() if isinstance(part, nn.Embedding)
+    )
+    found, depth = {}, 0 if numbered else 1
+    for name in names:
+        depth = numbered[name] + 1 if name in numbered else depth
+        found[name] = top if name.startswith(HEAD) else 0 if name.startswith(tables) else depth
+    if not any(name.startswith("output.") for name in names):
+        raise ValueError("the model has no classifier called `output`")
+    return found
+
+
 def parameter_groups(
-    model: AlbertClassifier, lr: float, *, decay: float = 1.0, weight_decay: float = 0.01
+    model: nn.Module, lr: float, *, decay: float = 1.0, weight_decay: float = 0.01
 ) -> list[dict[str, Any]]:
     r"""Return groups of parameters for AdamW, with a learning rate for each depth of the model.
 
-    Depth 0 is the embedding with its mapping, depth g the g-th of G groups of layers, and
-    G + 1 the pooler and the new classifier. The rate of depth d is `lr` times
-    `decay` to the power of G + 1 - d.
+    With the head at depth G + 1 (`depths`), the rate of depth d is `lr` times `decay` to the
+    power of G + 1 - d.
 
-    A layer that serves at several depths has one set of weights, hence one rate: where all are
+    A layer that serves several times has one set of weights, hence one rate: where all are
     shared (G = 1, every published ALBERT) there are three rates, however deep the model is.
 
     Biases and what belongs to layer normalisation, all of them vectors, get no weight decay.
     Parameters that are frozen are left out.
 
     Args:
-        lr: of the pooler and the classifier.
+        model: a classifier of this book.
+        lr: of the head.
         decay: from one depth to the one below it; 1 gives all parts the same rate.
 
     Source: Howard and Ruder 2018, section 3.2, and Sun et al. 2019, section 5.3.3
@@ -94,23 +125,24 @@ def parameter_groups(
     Equation: eq-layer-rates
 
     Raises:
-        ValueError: a rate or a decay that cannot be, nothing to train.
+        ValueError: a rate or a decay that cannot be, nothing to train, no classifier `output`.
     """
     if lr <= 0 or not 0 < decay <= 1:
         raise ValueError(f"lr is above 0, decay above 0 and at most 1; got {lr} and {decay}")
-    top = len(model.albert.groups) + 1
+    depth = depths(model)
+    top = max(depth.values())
     groups: dict[tuple[int, bool], dict[str, Any]] = {}
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
-        depth, vector = _depth(name, top), parameter.ndim < 2
+        vector = parameter.ndim < 2
         group = groups.setdefault(
-            (depth, vector),
+            (depth[name], vector),
             {
                 "params": [],
-                "lr": lr * decay ** (top - depth),
+                "lr": lr * decay ** (top - depth[name]),
                 "weight_decay": 0.0 if vector else weight_decay,
-                "part": _part(depth, top),
+                "part": _part(depth[name], top),
             },
         )
         group["params"].append(parameter)
@@ -137,14 +169,7 @@ def set_dropout(model: nn.Module, share: float) -> nn.Module:
     return model
 
 
-def _depth(name: str, top: int) -> int:
-    """Return the depth of a parameter by its name."""
-    if name.startswith("albert.groups."):
-        return int(name.split(".")[2]) + 1
-    return top if name.startswith(("albert.pooler.", "output.")) else 0
-
-
 def _part(depth: int, top: int) -> str:
     if depth in (0, top):
-        return "embedding" if depth == 0 else "pooler and classifier"
-    return "layers" if top == 2 else f"layers, group {depth}"
+        return "head" if depth else "embedding"
+    return "layers" if top == 2 else f"layers, depth {depth}"

@@ -43,3 +43,14 @@ def test_same_as_torch_without_warm_up():
     places = [step / STEPS for step in range(STEPS)]
     assert [factor(p, "linear") for p in places] == pytest.approx(linear, abs=1e-9)
     assert [factor(p, "cosine") for p in places] == pytest.approx(cosine, abs=1e-9)
+
+
+@pytest.mark.equation("eq-slanted-triangular")
+def test_the_slanted_triangle_is_that_of_the_paper():
+    """Equation 3 of Howard and Ruder 2018, with their cut and ratio, step by step."""
+    steps, cut_fraction, ratio = 400, 0.1, 32
+    cut = math.floor(steps * cut_fraction)
+    for t in range(steps + 1):
+        p = t / cut if t < cut else 1 - (t - cut) / (cut * (1 / cut_fraction - 1))
+        expected = (1 + p * (ratio - 1)) / ratio
+        assert factor(t / steps, "slanted", cut_fraction) == pytest.approx(expected, abs=1e-12)

@@ -17,7 +17,7 @@ class TrainConfig:
         lr: base learning rate of AdamW. An optimizer of your own, or groups of parameters
             with their own `lr`, keep theirs; the schedule scales each.
         weight_decay: of AdamW (Loshchilov and Hutter 2019).
-        schedule: `constant`, `linear` or `cosine`.
+        schedule: `constant`, `linear`, `cosine` or `slanted` (linear, but never quite 0).
         warmup: share of all steps over which the rate climbs from 0.
         clip: largest norm of the whole gradient; None leaves it as it is.
         average: decay of a moving average of the weights (Polyak and Juditsky 1992), which is

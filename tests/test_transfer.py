@@ -1,0 +1,361 @@
+"""What is carried from one task to another, and exactly which parameters then learn."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+from torch import nn
+
+from tutorial_lib import data, transfer
+from tutorial_lib.albert import AlbertClassifier, AlbertConfig
+from tutorial_lib.attention import TransformerClassifier
+from tutorial_lib.cnn import TextCNN
+from tutorial_lib.finetuning import depths, parameter_groups
+from tutorial_lib.rnn import RecurrentClassifier
+from tutorial_lib.training import TrainConfig, predict_classes
+from tutorial_lib.vocabulary import SPECIAL, Vocabulary
+
+OLD = Vocabulary((*SPECIAL, "good", "bad", "film", "actor"))
+NEW = Vocabulary((*SPECIAL, "knife", "bad", "sharp", "good", "blade"))
+EXACT = {"rtol": 0, "atol": 0}
+
+
+def lstm(words=12, classes=2):
+    return RecurrentClassifier(words, classes, cell="lstm", embedding=6, hidden=5, dropout=0.0)
+
+
+def transformer(words=12, classes=2):
+    return TransformerClassifier(
+        words, classes, dim=8, heads=2, layers=2, feedforward=16, dropout=0.0
+    )
+
+
+def cnn(words=12, classes=2):
+    return TextCNN(words, classes, embedding=6, filters=4, dropout=0.0)
+
+
+def albert(words=12, classes=2):
+    return AlbertClassifier(
+        AlbertConfig(
+            vocab_size=words, embedding_size=8, hidden_size=16, num_hidden_layers=2,
+            num_hidden_groups=2, num_attention_heads=2, intermediate_size=32,
+            max_position_embeddings=16, classifier_dropout_prob=0.0, initializer_range=0.2,
+        ),
+        classes,
+    )  # fmt: skip
+
+
+FAMILIES = [cnn, lstm, transformer, albert]
+
+
+def texts(rows=24, words=12, classes=2, seed=0):
+    dice = np.random.default_rng(seed)
+    ids = [dice.integers(2, words, dice.integers(1, 9)).astype(np.int32) for _ in range(rows)]
+    return ids, np.arange(rows) % classes
+
+
+def batches(rows=24, classes=2, **more):
+    return data.batches(*texts(rows, classes=classes), token_budget=40, **more)
+
+
+CONFIG = TrainConfig(2, lr=0.05, precision="no")
+
+
+# Vocabulary
+
+
+@pytest.mark.parametrize("make", [cnn, lstm, transformer])
+def test_each_word_keeps_its_vector_whatever_its_id(make):
+    torch.manual_seed(0)
+    model = make(len(OLD))
+    rest = {n: p.clone() for n, p in model.state_dict().items() if not n.startswith("embedding")}
+    table = next(part for part in model.modules() if isinstance(part, nn.Embedding))
+    before = table.weight.detach().clone()
+    found = transfer.move_words(model, OLD, NEW)
+    assert found == transfer.Overlap(shared=2, new=3, lost=2)
+    assert table.weight.shape == (len(NEW), before.shape[1])
+    for token in (*SPECIAL, "good", "bad"):
+        (to,), (origin,) = NEW.encode([token]), OLD.encode([token])
+        torch.testing.assert_close(table.weight[to], before[origin], **EXACT)
+    for name, old in rest.items():
+        torch.testing.assert_close(model.state_dict()[name], old, **EXACT)
+    model.eval()
+    alone = model(torch.tensor([[6]]), torch.tensor([[True]]))  # the last new id is accepted
+    padded = model(torch.tensor([[6, 0]]), torch.tensor([[True, False]]))
+    torch.testing.assert_close(alone, padded)
+
+
+def test_the_same_text_has_the_same_logits_in_both_vocabularies():
+    torch.manual_seed(0)
+    model = lstm(len(OLD)).eval()
+    words = ["bad", "good", "never seen", "bad"]
+    mask = torch.ones(1, 4, dtype=torch.bool)
+    before = model(torch.tensor([OLD.encode(words)]), mask)
+    transfer.move_words(model, OLD, NEW)
+    torch.testing.assert_close(model(torch.tensor([NEW.encode(words)]), mask), before, **EXACT)
+    wrong = model(torch.tensor([OLD.encode(words)]), mask)  # the old ids name other words now
+    assert (wrong - before).abs().max() > 1e-3
+
+
+def test_new_words_are_drawn_like_the_old_ones():
+    torch.manual_seed(0)
+    old = Vocabulary((*SPECIAL, *(f"old{i}" for i in range(3000))))
+    new = Vocabulary((*SPECIAL, *(f"new{i}" for i in range(3000))))
+    model = lstm(len(old))
+    with torch.no_grad():
+        model.embedding.weight[2:] = 0.3 * torch.randn(3000, 6) + torch.arange(6.0)
+    transfer.move_words(model, old, new)
+    rows = model.embedding.weight[2:]
+    torch.testing.assert_close(rows.mean(0), torch.arange(6.0), rtol=0, atol=0.03)
+    torch.testing.assert_close(rows.std(0), torch.full((6,), 0.3), rtol=0.1, atol=0)
+
+
+def test_another_models_vocabulary_is_refused():
+    with pytest.raises(ValueError, match="not trained with this vocabulary"):
+        transfer.move_words(lstm(9), OLD, NEW)
+    with pytest.raises(ValueError, match="no word vectors"):
+        transfer.move_words(albert(), OLD, NEW)
+
+
+# Heads and features
+
+
+@pytest.mark.parametrize("make", FAMILIES)
+def test_the_head_on_the_features_gives_the_logits(make):
+    torch.manual_seed(0)
+    model = make(classes=3)
+    model.train()
+    head, ids = model.output, texts()[0]
+    found = transfer.features(model, batches(classes=3))
+    assert model.output is head and model.training
+    model.eval()
+    for sequence, row in zip(ids, head(found), strict=True):
+        alone = torch.from_numpy(sequence)[None].long()
+        torch.testing.assert_close(model(alone, alone > 0)[0], row)
+
+
+def test_a_borrowed_head_is_given_back_after_an_error():
+    model = lstm()
+    own = model.output
+    with pytest.raises(KeyError), transfer.another_head(model, nn.Identity()):
+        raise KeyError
+    assert model.output is own
+
+
+def test_a_new_head_leaves_the_rest():
+    model = lstm()
+    before = {n: p.clone() for n, p in model.state_dict().items() if "output" not in n}
+    assert transfer.new_head(model, 5) is model
+    assert model.output.weight.shape == (5, 10)
+    for name, old in before.items():
+        torch.testing.assert_close(model.state_dict()[name], old, **EXACT)
+    with pytest.raises(ValueError, match="two classes"):
+        transfer.new_head(model, 1)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_the_fitted_head_is_scikit_learns_logistic_regression(classes):
+    torch.manual_seed(0)
+    model = transfer.new_head(lstm(), classes)
+    x, labels = torch.randn(60, 10) * torch.arange(1, 11) + 3, np.arange(60) % classes
+    transfer.fit_head(model, x, labels, c=0.5)
+    exact = x.double()
+    scaled = ((exact - exact.mean(0)) / exact.std(0, correction=0)).numpy()
+    reference = LogisticRegression(C=0.5, max_iter=1000).fit(scaled, labels)
+    np.testing.assert_allclose(
+        model.output(x).softmax(-1).detach().numpy(), reference.predict_proba(scaled), atol=1e-4
+    )
+
+
+def test_labels_that_do_not_fit_the_head_are_refused():
+    model = lstm()
+    for labels in ([0, 1], [0] * 4, [0, 1, 2, 1]):
+        with pytest.raises(ValueError, match="each of the classes"):
+            transfer.fit_head(model, torch.randn(4, 10), labels)
+
+
+# What learns
+
+
+@pytest.mark.parametrize("make", FAMILIES)
+def test_unfreezing_goes_from_the_head_down(make):
+    model = make()
+    depth = depths(model)
+    top = max(depth.values())
+    assert {n for n, d in depth.items() if d == 0} >= {n for n in depth if "embedding" in n}
+    for count in range(1, top + 2):
+        names = transfer.unfreeze(model, count)
+        learning = {n for n, p in model.named_parameters() if p.requires_grad}
+        assert set(names) == learning == {n for n, d in depth.items() if d > top - count}
+    assert learning == set(depth)
+    for count in (0, top + 2):
+        with pytest.raises(ValueError, match="depths"):
+            transfer.unfreeze(model, count)
+
+
+def test_depths_of_each_family():
+    """Embedding, then layers as the forward pass runs through them, then the head."""
+    assert max(depths(cnn()).values()) == max(depths(lstm()).values()) == 2
+    two = depths(transformer())
+    assert two["embedding.weight"] == 0 and two["encoder.layers.0.inner.weight"] == 1
+    assert two["encoder.layers.1.inner.weight"] == two["encoder.norm.weight"] == 2
+    assert two["output.weight"] == 3
+    groups = depths(albert())
+    assert groups["albert.mapping.weight"] == groups["albert.words.weight"] == 0
+    assert groups["albert.groups.1.0.inner.weight"] == 2
+    assert groups["albert.pooler.weight"] == groups["output.bias"] == 3
+    with pytest.raises(ValueError, match="output"):
+        depths(nn.Linear(2, 2))
+
+
+@pytest.mark.parametrize("make", FAMILIES)
+def test_frozen_parameters_are_bit_identical_after_training(make):
+    torch.manual_seed(0)
+    model = make()
+    before = copy.deepcopy(dict(model.named_parameters()))
+    learning = set(transfer.unfreeze(model, 2))
+    optimizer = torch.optim.AdamW(model.parameters(), 0.1, weight_decay=0.5)  # even so
+    for batch in batches():
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(batch["ids"], batch["mask"]), batch["labels"]).backward()
+        optimizer.step()
+    moved = {n for n, p in model.named_parameters() if not torch.equal(p, before[n])}
+    assert moved == learning
+
+
+@pytest.mark.equation("eq-layer-rates")
+@pytest.mark.parametrize("make", FAMILIES)
+def test_each_depth_moves_by_its_own_rate(make):
+    """Adam's first step is the rate times the gradient's sign, where that is not tiny."""
+    torch.manual_seed(0)
+    model = make()
+    before = copy.deepcopy(dict(model.named_parameters()))
+    depth, lr, decay = depths(model), 1e-3, 0.5
+    top = max(depth.values())
+    groups = parameter_groups(model, lr, decay=decay, weight_decay=0.0)
+    optimizer = torch.optim.AdamW(groups, eps=1e-12)
+    (batch,) = data.batches(*texts(), token_budget=400)
+    nn.functional.cross_entropy(model(batch["ids"], batch["mask"]), batch["labels"]).backward()
+    optimizer.step()
+    seen = set()
+    for name, parameter in model.named_parameters():
+        felt = parameter.grad.abs() > 1e-6
+        step = (parameter - before[name]).abs()[felt]
+        if len(step):
+            seen.add(depth[name])
+            expected = torch.full_like(step, lr * decay ** (top - depth[name]))
+            torch.testing.assert_close(step, expected, rtol=1e-2, atol=1e-7, msg=name)
+    assert seen == set(range(top + 1))
+
+
+# Strategies
+
+
+def recorded(monkeypatch):
+    """What learns in each training that `adapt` starts, and for how many epochs."""
+    stages = []
+    real = transfer.training.fit_classifier
+
+    def spy(model, batches, validation, config, **more):
+        names = {n for n, p in model.named_parameters() if p.requires_grad}
+        rates = {p: g["lr"] for g in more["optimizer"] for p in g["params"]}
+        stages.append((names, config.epochs, rates))
+        return real(model, batches, validation, config, **more)
+
+    monkeypatch.setattr(transfer.training, "fit_classifier", spy)
+    return stages
+
+
+@pytest.mark.parametrize("make", FAMILIES)
+def test_gradual_unfreezing_adds_a_depth_after_each_pass(make, monkeypatch):
+    torch.manual_seed(0)
+    model, stages = make(), recorded(monkeypatch)
+    depth = depths(model)
+    top = max(depth.values())
+    transfer.adapt(model, "gradual", batches(), CONFIG, decay=0.5)
+    assert [epochs for _, epochs, _ in stages] == [1] * top + [2]
+    for count, (names, _, _) in enumerate(stages, 1):
+        assert names == {n for n, d in depth.items() if d > top - count}
+    assert all(p.requires_grad for p in model.parameters())
+
+
+@pytest.mark.parametrize("make", FAMILIES)
+def test_the_full_strategy_moves_everything(make):
+    torch.manual_seed(0)
+    model = make()
+    before = copy.deepcopy(dict(model.named_parameters()))
+    transfer.adapt(model, "full", batches(), CONFIG)
+    still = {n for n, p in model.named_parameters() if torch.equal(p, before[n])}
+    assert not still
+
+
+@pytest.mark.parametrize("make", FAMILIES)
+def test_features_move_the_head_only(make):
+    torch.manual_seed(0)
+    model = make()
+    before = copy.deepcopy(dict(model.named_parameters()))
+    transfer.adapt(model, "features", batches(), CONFIG)
+    moved = {n for n, p in model.named_parameters() if not torch.equal(p, before[n])}
+    assert moved == {"output.weight", "output.bias"}
+    x, labels = transfer.features(model, batches()).double(), texts()[1]
+    right = (predict_classes(model, batches()) == labels).mean()
+    own = LogisticRegression(max_iter=1000)
+    scaled = ((x - x.mean(0)) / x.std(0, correction=0)).numpy()
+    assert right == pytest.approx(own.fit(scaled, labels).score(scaled, labels))
+
+
+@pytest.mark.parametrize("make", [transformer, albert])
+def test_low_rank_changes_have_their_rank_and_are_merged(make):
+    torch.manual_seed(0)
+    model = make()
+    before = copy.deepcopy(dict(model.named_parameters()))
+    transfer.adapt(model, "lora", batches(), CONFIG, rank=2)
+    changes = {
+        n: p - before[n] for n, p in model.named_parameters() if not torch.equal(p, before[n])
+    }
+    adapted = {n for n in before if n.endswith(("query.weight", "value.weight"))}
+    assert set(changes) == adapted | {"output.weight", "output.bias"}
+    for name in adapted:
+        assert torch.linalg.matrix_rank(changes[name], rtol=1e-4) <= 2, name
+    assert all(p.requires_grad for p in model.parameters())
+
+
+def test_what_was_frozen_before_stays_frozen_after_an_error():
+    model = lstm()
+    model.embedding.weight.requires_grad_(False)
+    with pytest.raises(ValueError, match="no linear layer"):
+        transfer.adapt(model, "lora", batches(), CONFIG)
+    with pytest.raises(ValueError, match="strategy is one of full"):
+        transfer.adapt(model, "everything", batches(), CONFIG)
+    frozen = {n for n, p in model.named_parameters() if not p.requires_grad}
+    assert frozen == {"embedding.weight"}
+
+
+# Distance
+
+
+@pytest.mark.equation("eq-proxy-a-distance")
+def test_the_distance_at_its_ends():
+    assert transfer.proxy_a_distance(0.0) == 2 and transfer.proxy_a_distance(0.5) == 0
+    assert transfer.proxy_a_distance(0.25) == 1
+    assert transfer.proxy_a_distance(0.6) == 0  # worse than chance is chance
+    with pytest.raises(ValueError, match="error rate"):
+        transfer.proxy_a_distance(1.5)
+
+
+def test_domains_with_words_of_their_own_are_far_and_one_domain_is_near_itself():
+    dice = np.random.default_rng(0)
+
+    def write(words, count=200):
+        return [" ".join(dice.choice(words, 8)) for _ in range(count)]
+
+    common = [f"c{i}" for i in range(40)]
+    film, kitchen = [f"f{i}" for i in range(40)], [f"k{i}" for i in range(40)]
+    assert transfer.domain_distance(write(film), write(kitchen)) > 1.95
+    assert transfer.domain_distance(write(common), write(common)) < 0.35
+    some = transfer.domain_distance(write(common + film[:4]), write(common + kitchen[:4]))
+    assert 0.5 < some < 1.9
+    with pytest.raises(ValueError, match="ten texts"):
+        transfer.domain_distance(write(film), write(film, 5))

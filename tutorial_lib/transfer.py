@@ -1,0 +1,268 @@
+"""Chapter 09: what one task has taught, carried to another: words, layers, and how to go on.
+
+A model here is a classifier of this book: word vectors, layers, and a head called `output`.
+`finetuning.depths` says how far above the input each parameter lies.
+
+Shapes: N texts, F features (what the head reads).
+"""
+
+import contextlib
+import dataclasses
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from tutorial_lib import lora, training
+from tutorial_lib.embedding import WordVectors
+from tutorial_lib.finetuning import depths, parameter_groups
+from tutorial_lib.training import TrainConfig
+from tutorial_lib.vocabulary import SPECIAL, Vocabulary
+
+STRATEGIES = ("full", "features", "gradual", "lora")
+
+
+@dataclasses.dataclass(frozen=True)
+class Overlap:
+    """What two vocabularies share, `<pad>` and `<unk>` not counted.
+
+    Attributes:
+        shared: words of both.
+        new: words of the target's only: their vectors know nothing yet.
+        lost: words of the source's only: their vectors are dropped.
+    """
+
+    shared: int
+    new: int
+    lost: int
+
+
+def move_words(model: nn.Module, old: Vocabulary, new: Vocabulary) -> Overlap:
+    """Give a model another vocabulary: each word keeps its vector, whatever its id was.
+
+    The vectors of words that the old vocabulary lacks are drawn from a normal distribution with
+    the mean and the deviation of each dimension over the old words. Every other weight stays.
+
+    Args:
+        model: read with the ids of `old`; changed in place, then to be read with those of `new`.
+
+    Raises:
+        ValueError: the model has no word vectors, or not one for each entry of `old`: then its
+            ids are not those of `old`.
+
+    Source: Howard and Ruder 2018, section 3 (words without a vector get the mean one); Peters et
+    al. 2019, "To Tune or Not to Tune?".
+    """
+    tables = [part for part in model.modules() if isinstance(part, WordVectors)]
+    if not tables:
+        raise ValueError("the model has no word vectors to move")
+    for table in tables:
+        if len(table.weight) != len(old):
+            raise ValueError(
+                f"the model has {len(table.weight)} word vectors, the old vocabulary {len(old)} "
+                "entries: it was not trained with this vocabulary"
+            )
+    shared = [token for token in new.tokens if token in old]  # the special ones as well
+    to, origin = (torch.tensor(v.encode(shared)) for v in (new, old))
+    for table in tables:
+        weight = table.weight.detach()
+        words = weight[len(SPECIAL) :]  # [V - 2 E]
+        deviation, mean = torch.std_mean(words, 0, correction=0)
+        rows = mean + deviation * torch.randn(len(new), words.shape[1]).to(words)
+        rows[to] = weight[origin]
+        table.weight = nn.Parameter(rows, requires_grad=table.weight.requires_grad)
+        table.num_embeddings = len(new)
+    kept = len(shared) - len(SPECIAL)
+    return Overlap(kept, len(new) - len(SPECIAL) - kept, len(old) - len(SPECIAL) - kept)
+
+
+def new_head(model: nn.Module, classes: int) -> nn.Module:
+    """Put a new, random classifier in the place of the old one.
+
+    Returns: the model itself.
+
+    Raises:
+        ValueError: fewer than two classes.
+    """
+    if classes < 2:
+        raise ValueError(f"a classifier tells at least two classes apart; got {classes}")
+    old = model.output
+    model.output = nn.Linear(old.in_features, classes).to(old.weight)
+    return model
+
+
+@contextlib.contextmanager
+def another_head(model: nn.Module, head: nn.Module) -> Iterator[nn.Module]:
+    """Let a model have another head for a while, such as the one of its source task."""
+    own, model.output = model.output, head
+    try:
+        yield model
+    finally:
+        model.output = own
+
+
+def features(model: nn.Module, batches: Iterable[dict[str, Tensor]]) -> Float[Tensor, "N F"]:
+    """Return what the head reads of each text, in the order of the data, on the CPU.
+
+    Compute it once and train any number of heads on it: the layers below are run once a text and
+    not once a text and epoch.
+    """
+    with another_head(model, nn.Identity()):
+        return training.predict(model, lambda m, b: m(b["ids"], b["mask"]), batches).float()
+
+
+def fit_head(
+    model: nn.Module, x: Float[Tensor, "N F"], labels: Sequence[int] | np.ndarray, c: float = 1.0
+) -> None:
+    """Set the head to the logistic regression on features; nothing else is touched.
+
+    The features are scaled to deviation 1 for the fit, and the scale is put into the weights.
+
+    Args:
+        c: inverse strength of the penalty on the weights, as in scikit-learn.
+
+    Raises:
+        ValueError: a class of the head without an example, or labels that do not fit.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    labels, head = np.asarray(labels), model.output
+    if labels.shape != (len(x),) or set(np.unique(labels)) != set(range(head.out_features)):
+        raise ValueError(
+            f"need {len(x)} labels with each of the classes 0 … {head.out_features - 1}"
+        )
+    deviation, mean = torch.std_mean(x.double(), 0, correction=0)
+    scale = 1 / deviation.clamp(min=1e-6)  # [F]
+    scaled = ((x - mean) * scale).numpy()
+    found = LogisticRegression(C=c, max_iter=1000).fit(scaled, labels)
+    weight = torch.from_numpy(found.coef_) * scale  # [C F], [1 F] for two classes
+    bias = torch.from_numpy(found.intercept_) - weight @ mean
+    if len(weight) == 1:  # one logit for the second class: half of it to each
+        weight, bias = torch.cat([-weight, weight]) / 2, torch.cat([-bias, bias]) / 2
+    with torch.no_grad():
+        head.weight.copy_(weight)
+        head.bias.copy_(bias)
+
+
+def unfreeze(model: nn.Module, count: int) -> list[str]:
+    """Let the `count` highest depths learn, the head the first of them, and freeze all below.
+
+    Returns:
+        The names of the parameters that learn.
+
+    Raises:
+        ValueError: fewer than one depth or more than there are.
+    """
+    depth = depths(model)
+    top = max(depth.values())
+    if not 1 <= count <= top + 1:
+        raise ValueError(f"the model has {top + 1} depths, so 1 to {top + 1} learn; got {count}")
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(depth[name] > top - count)
+    return [name for name in depth if depth[name] > top - count]
+
+
+def adapt(
+    model: nn.Module,
+    strategy: str,
+    batches: Iterable[dict[str, Tensor]],
+    config: TrainConfig,
+    *,
+    decay: float = 1.0,
+    rank: int = 8,
+    progress: bool = False,
+) -> None:
+    """Train a model that was carried over on the target's texts, by one of four strategies.
+
+    - `full`: all parameters learn, by rates that fall towards the input (`decay`).
+    - `features`: only the head learns, from features that are computed once.
+    - `gradual`: the head learns for one pass, then with the depth below it, and so on down; then
+      all learn as in `full`. The passes on the way come before those of `config`.
+    - `lora`: the head learns, and a change of low rank in each attention's query and value; at
+      the end it is merged.
+
+    Afterwards every parameter that could learn before can learn again.
+
+    Args:
+        batches: with `ids`, `mask` and `labels`, shuffled.
+        config: how to train; the last step's weights are kept.
+        decay: of the rate from one depth to the one below it.
+        rank: of the changes.
+
+    Raises:
+        ValueError: an unknown strategy, or one that does not fit the model.
+
+    Source: Howard and Ruder 2018, section 3.3 (gradual unfreezing); Hu et al. 2022 (LoRA).
+    """
+    learned = {name for name, p in model.named_parameters() if p.requires_grad}
+
+    def fit(passes: TrainConfig, decay: float) -> None:
+        groups = parameter_groups(model, config.lr, decay=decay)
+        training.fit_classifier(model, batches, None, passes, optimizer=groups, progress=progress)
+
+    try:
+        if strategy == "features":
+            labels = training.predict(model, lambda _, batch: batch["labels"], batches)
+            fit_head(model, features(model, batches), labels.numpy())
+        elif strategy == "lora":
+            lora.add(model, rank)
+            fit(config, 1.0)
+            lora.merge(model)
+        elif strategy in ("full", "gradual"):
+            for count in range(1, max(depths(model).values()) + 1 if strategy == "gradual" else 1):
+                unfreeze(model, count)
+                fit(dataclasses.replace(config, epochs=1), decay)
+            model.requires_grad_(True)
+            fit(config, decay)
+        else:
+            raise ValueError(f"strategy is one of {', '.join(STRATEGIES)}; got {strategy!r}")
+    finally:
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(name in learned)
+
+
+def proxy_a_distance(error: float) -> float:
+    """Return how far apart two domains are, by the error of telling their texts apart.
+
+    2 (1 - 2 error): 2 where every text gives its domain away, 0 where one can only guess. An
+    error above one half is chance, and counts as one half.
+
+    Source: Ben-David et al. 2007, "Analysis of Representations for Domain Adaptation".
+
+    Equation: eq-proxy-a-distance
+
+    Raises:
+        ValueError: not an error rate.
+    """
+    if not 0 <= error <= 1:
+        raise ValueError(f"an error rate lies between 0 and 1; got {error}")
+    return 2 * (1 - 2 * min(error, 0.5))
+
+
+def domain_distance(first: Sequence[str], second: Sequence[str], *, seed: int = 0) -> float:
+    """Return the proxy A-distance of two domains, from as many texts of each.
+
+    The error is that of a logistic regression on the words that occur, over five folds.
+
+    Args:
+        seed: of the choice of texts and the folds.
+
+    Raises:
+        ValueError: fewer than ten texts of one.
+    """
+    from sklearn.feature_extraction.text import CountVectorizer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import StratifiedKFold, cross_val_score
+    from sklearn.pipeline import make_pipeline
+
+    size = min(len(first), len(second))
+    if size < 10:
+        raise ValueError(f"ten texts of each domain are the least; got {size}")
+    dice = np.random.default_rng(seed)
+    texts = [side[i] for side in (first, second) for i in dice.permutation(len(side))[:size]]
+    judge = make_pipeline(CountVectorizer(binary=True, max_features=5000), LogisticRegression())
+    folds = StratifiedKFold(5, shuffle=True, random_state=seed)
+    right = cross_val_score(judge, texts, np.repeat([0, 1], size), cv=folds).mean()
+    return proxy_a_distance(1 - right)
