@@ -38,7 +38,9 @@ RECIPES = {
     "word-dropout": Recipe("linear", 0.5, word_dropout=0.5),
     "aggressive": Recipe(aggressive=0.4),
     "free-bits": Recipe(free_bits=0.12),
+    "batch-norm": Recipe(),
 }
+SPREAD = {"batch-norm": 0.4}  # of the posterior means; in the others they are as they come
 AMOUNTS = (20, 50, 100, 200, 500, 1_000, 2_000)
 JOINT = (20, 100, 500, 2_000)  # of these, where the joint model is trained: it takes the longest
 JOINT_EPOCHS, ALPHA = 5, 20.0
@@ -118,10 +120,10 @@ def recorder(
     )  # fmt: skip
 
 
-def train_vae(texts: Texts, corpus: Corpus, recipe: Recipe, seed: int) -> SentenceVAE:
-    """Return a trained VAE."""
+def train_vae(texts: Texts, corpus: Corpus, name: str, seed: int) -> SentenceVAE:
+    """Return a VAE that was trained by the recipe of this name."""
     torch.manual_seed(seed)
-    model = SentenceVAE(texts.words, **SIZES)
+    model, recipe = SentenceVAE(texts.words, spread=SPREAD.get(name, 0.0), **SIZES), RECIPES[name]
     config = dataclasses.replace(CONFIG, epochs=corpus.epochs, seed=seed)
     vae.fit(model, texts.batches("train", seed), texts.batches("validation"), config, recipe)
     return model
@@ -129,13 +131,14 @@ def train_vae(texts: Texts, corpus: Corpus, recipe: Recipe, seed: int) -> Senten
 
 def bounds(name: str, corpus_name: str) -> Recorder:
     """Train by one recipe; record bound, KL, active units, information, what a swap costs."""
-    corpus, recipe = CORPORA[corpus_name], RECIPES[name]
+    corpus = CORPORA[corpus_name]
     texts = corpus.read()
-    task = f"vae-{name}-{corpus_name}"
-    record = recorder(task, f"VAE, {name}", corpus, texts, **dataclasses.asdict(recipe))
+    task, settings = f"vae-{name}-{corpus_name}", dataclasses.asdict(RECIPES[name])
+    settings["spread"] = SPREAD.get(name, 0.0)
+    record = recorder(task, f"VAE, {name.replace('-', ' ')}", corpus, texts, **settings)
     for seed in SEEDS:
         with record.measure(seed) as run:
-            model = train_vae(texts, corpus, recipe, seed)
+            model = train_vae(texts, corpus, name, seed)
             run.metrics = vae.evaluate(model, texts.batches("test"), samples=SAMPLES)
             run.metrics["swap cost"] = vae_probes.swap_cost(model, texts.batches("test"))
     record.parameters = sum(p.numel() for p in model.parameters())
@@ -179,7 +182,7 @@ def few_labels() -> Recorder:
     truth, classes = texts.labels["test"], len(texts.classes)
     for seed in SEEDS:
         with record.measure(seed) as run:
-            model = train_vae(texts, FEW, RECIPES["free-bits"], seed)
+            model = train_vae(texts, FEW, "free-bits", seed)
             joint = dataclasses.replace(CONFIG, epochs=JOINT_EPOCHS, average=0.0, seed=seed)
             for amount in AMOUNTS:
                 found = semi_supervised.compare(

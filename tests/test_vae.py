@@ -70,6 +70,38 @@ def test_no_log_variance_is_so_far_from_zero_that_a_term_or_gradient_is_not_fini
     assert model.posterior(ids, mask)[1].abs().max() <= vae.WIDEST
 
 
+@pytest.mark.equation("eq-spread")
+@pytest.mark.parametrize("spread", [0.4, 1.0])
+def test_a_spread_of_the_means_is_a_price_that_no_training_can_avoid(spread):
+    model, (ids, mask) = made(spread=spread).train(), pad(SENTENCES)
+    with torch.no_grad():  # means that differ by far more than batch normalisation's 1e-5
+        model.encoder.output.weight[:Z] *= 30
+    mean, log_variance = model.posterior(ids, mask)
+    torch.testing.assert_close(mean.mean(0), torch.zeros(Z), rtol=0, atol=1e-5)
+    torch.testing.assert_close(
+        mean.std(0, correction=0), torch.full((Z,), spread), rtol=1e-2, atol=0
+    )
+    kl = vae.kl_to_prior(mean, log_variance).mean(0)
+    assert (kl >= 0.98 * spread**2 / 2).all()
+    cheapest = vae.kl_to_prior(mean, torch.zeros_like(mean)).mean(0)
+    torch.testing.assert_close(cheapest, torch.full((Z,), spread**2 / 2), rtol=1e-2, atol=0)
+
+
+def test_with_a_spread_neighbours_count_in_training_only():
+    model, (ids, mask) = made(spread=0.5).train(), pad(SENTENCES)
+    with torch.no_grad():
+        model.encoder.output.weight[:Z] *= 30
+    for _ in range(50):
+        model.posterior(ids, mask)
+    one = [t[:1] for t in pad(SENTENCES[:1])]
+    model.posterior(*one)  # a batch of one sentence has no deviation to divide by
+    together, alone = (m.eval().posterior(*b)[0] for m, b in ((model, (ids, mask)), (model, one)))
+    torch.testing.assert_close(together[:1], alone)
+    assert together.std(0, correction=0).mean().item() == pytest.approx(0.5, rel=0.2)
+    with pytest.raises(ValueError, match="spread"):
+        made(spread=-1.0)
+
+
 def test_gradient_of_the_bound_is_that_of_finite_differences():
     model, (ids, mask), noise = made().double(), pad(SENTENCES), torch.randn(4, Z).double()
 

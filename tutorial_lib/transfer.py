@@ -265,4 +265,4 @@ def domain_distance(first: Sequence[str], second: Sequence[str], *, seed: int = 
     judge = make_pipeline(CountVectorizer(binary=True, max_features=5000), LogisticRegression())
     folds = StratifiedKFold(5, shuffle=True, random_state=seed)
     right = cross_val_score(judge, texts, np.repeat([0, 1], size), cv=folds).mean()
-    return proxy_a_distance(1 - right)
+    return proxy_a_distance(1 - float(right))

@@ -14,6 +14,7 @@ import math
 from collections.abc import Iterable
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
@@ -86,9 +87,12 @@ class SentenceVAE(nn.Module):
         dropout: in the decoder.
         deterministic: use the mean as the code, without noise: a plain autoencoder, for which
             the KL term has no meaning and is 0.
+        spread: if not 0, batch normalisation gives each dimension of the posterior means this
+            standard deviation over the batch, and the mean 0: a cure for collapse.
 
     Source: Kingma and Welling 2014; Bowman et al. 2016; pooling: Long et al. 2019, "Preventing
-    Posterior Collapse in Sequence VAEs with Pooling".
+    Posterior Collapse in Sequence VAEs with Pooling"; `spread`: Zhu et al. 2020, "A Batch
+    Normalized Inference Network Keeps the KL Vanishing Away".
 
     Raises:
         ValueError: sizes that cannot be.
@@ -103,7 +107,10 @@ class SentenceVAE(nn.Module):
         hidden: int = 256,
         dropout: float = 0.3,
         deterministic: bool = False,
+        spread: float = 0.0,
     ) -> None:
+        if spread < 0:
+            raise ValueError(f"spread is a standard deviation, 0 or more; got {spread}")
         super().__init__()
         self.encoder = RecurrentClassifier(
             vocabulary_size, 2 * latent, cell="lstm", embedding=embedding, hidden=hidden // 2,
@@ -113,6 +120,10 @@ class SentenceVAE(nn.Module):
             vocabulary_size, latent, embedding=embedding, hidden=hidden, dropout=dropout
         )
         self.deterministic = deterministic
+        self.spread = spread
+        if spread:  # what is normalised by where there is no batch
+            self.register_buffer("usual_mean", torch.zeros(latent))
+            self.register_buffer("usual_variance", torch.ones(latent))
 
     def posterior(
         self, ids: Int64[Tensor, "B T"], mask: Bool[Tensor, "B T"]
@@ -122,7 +133,19 @@ class SentenceVAE(nn.Module):
         Equation: eq-posterior
         """
         mean, raw = full(self.encoder(ids, mask)).chunk(2, -1)
-        return mean, bounded(raw)
+        return self.normalized(mean) if self.spread else mean, bounded(raw)
+
+    def normalized(self, mean: Float[Tensor, "B Z"]) -> Float[Tensor, "B Z"]:
+        """Return posterior means with mean 0 and deviation `spread` in each dimension.
+
+        In training over the batch; else, and for a single sentence, by what batches had lately.
+
+        Equation: eq-spread
+        """
+        over_batch = self.training and len(mean) > 1
+        return self.spread * F.batch_norm(
+            mean, self.usual_mean, self.usual_variance, training=over_batch
+        )
 
     def forward(
         self,
