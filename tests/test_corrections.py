@@ -1,5 +1,7 @@
 """For each item of book/corrections.md: the fault is real, and what the book does is free of it."""
 
+import copy
+import dataclasses
 import math
 import re
 from pathlib import Path
@@ -25,6 +27,8 @@ from tutorial_lib import (
     softmax,
     tables,
     text,
+    training,
+    transfer,
     vae,
 )
 from tutorial_lib.baselines import NBSVM, NaiveBayes, bag_of_words
@@ -777,3 +781,87 @@ def test_smaller_batches_make_an_epoch_slower():
         seconds[budget], steps[budget] = history.seconds[0], history.steps[0]
     assert steps == {8: 256, 512: 4}
     assert seconds[8] > 3 * seconds[512]
+
+
+def colours(*named, rows=40, seed=0):
+    """Texts of one word: the id of a colour at random places among words that say nothing."""
+    dice = np.random.default_rng(seed)
+    labels = np.arange(rows) % len(named)
+    ids = dice.integers(8, 20, (rows, 6))
+    ids[range(rows), dice.integers(0, 6, rows)] = np.array(named)[labels]
+    return data.batches([row.astype(np.int32) for row in ids], labels, token_budget=120), labels
+
+
+def small_cnn(classes=2):
+    torch.manual_seed(0)
+    return cnn.TextCNN(20, classes, embedding=8, filters=8, widths=(1, 2), dropout=0.0)
+
+
+def share_right(model, batches):
+    labels = predict(model, lambda _, batch: batch["labels"], batches).numpy()
+    return float((training.predict_classes(model, batches) == labels).mean())
+
+
+QUICK = TrainConfig(epochs=15, lr=0.01, clip=None, precision="no")
+
+
+@pytest.mark.correction(38)
+def test_without_training_on_the_target_an_answer_is_the_sources():
+    source, _ = colours(2, 3)
+    target, _ = colours(3, 2, seed=1)  # the same texts, the classes the other way round
+    model = small_cnn()
+    fit_classifier(model, source, None, QUICK, progress=False)
+    assert share_right(model, source) == 1
+    assert share_right(model, target) == 0  # "transferred", with the source's head
+    untrained = np.mean([share_right(transfer.new_head(model, 2), target) for _ in range(40)])
+    assert untrained == pytest.approx(0.5, abs=0.15)  # with a new one
+    transfer.adapt(model, "full", target, QUICK)
+    assert share_right(model, target) == 1
+
+
+@pytest.mark.correction(39)
+def test_a_head_on_probabilities_has_lost_what_the_old_classes_do_not_tell_apart():
+    source, labels = colours(2, 3, 4, 5, rows=80)
+    model = small_cnn()
+    two = [{**batch, "labels": batch["labels"] % 2} for batch in source]  # 2 and 4 are one class
+    fit_classifier(model, two, None, dataclasses.replace(QUICK, epochs=5), progress=False)
+    x = transfer.features(model, source)
+    with torch.no_grad():
+        stacked = model.output(x).softmax(-1)
+
+    def right(inputs):
+        head = transfer.fit_head(torch.nn.Linear(inputs.shape[1], 4), inputs, labels)
+        return float((head(inputs).argmax(1).numpy() == labels).mean())
+
+    assert right(x) > right(stacked) + 0.2
+    assert torch.linalg.matrix_rank(stacked - stacked.mean(0), atol=1e-5) == 1  # a line
+    assert right(stacked) < 0.75  # two pairs of classes, and luck within each
+
+
+@pytest.mark.correction(40)
+def test_one_high_rate_forgets_what_small_rates_keep():
+    source, target = colours(2, 3, rows=80)[0], colours(4, 5, seed=2)[0]
+    before = small_cnn()
+    fit_classifier(before, source, None, QUICK, progress=False)
+    lost = {}
+    for lr, decay in ((0.3, 1.0), (0.01, 0.1)):
+        after = transfer.new_head(copy.deepcopy(before), 2)
+        config = TrainConfig(epochs=15, lr=lr, precision="no")
+        transfer.adapt(after, "full", target, config, decay=decay)
+        assert share_right(after, target) > 0.95  # both learn the new task
+        lost[lr] = transfer.forgetting(before, after, source)
+    assert lost[0.3] > 0.2 > 0.1 > lost[0.01]
+
+
+@pytest.mark.correction(45)
+def test_feature_extraction_is_fine_tuning_with_the_rate_0_below_the_head():
+    source, target = colours(2, 3)[0], colours(4, 5, seed=2)[0]
+    moved = small_cnn()
+    fit_classifier(moved, source, None, QUICK, progress=False)
+    low, frozen = copy.deepcopy(moved), copy.deepcopy(moved)
+    transfer.adapt(low, "full", target, QUICK, decay=1e-9)
+    transfer.unfreeze(frozen, 1)
+    groups = finetuning.parameter_groups(frozen, QUICK.lr)
+    fit_classifier(frozen, target, None, QUICK, optimizer=groups, progress=False)
+    for (name, a), b in zip(low.named_parameters(), frozen.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4, msg=name)

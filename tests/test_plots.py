@@ -136,6 +136,22 @@ def test_a_perfect_matrix_has_no_most_frequent_error_and_names_must_fit():
         plots.confusion(np.eye(2, dtype=int), ["a", "b", "c"], caption="x")
 
 
+def test_heat_maps_name_the_extremes_and_leave_unknown_cells_empty(drawn):
+    maps = {
+        "before": np.array([[0.9, 0.5], [0.6, 0.8]]),
+        "after": np.array([[np.nan, 0.7], [0.65, np.nan]]),
+    }
+    rows, columns = ["film", "books"], ["film", "shop"]
+    alt, _ = parts(plots.heat_maps(maps, rows, columns, caption="C.", x="target", y="source"))
+    assert "before: highest film, film 0.90; lowest film, shop 0.50" in alt
+    assert "after: highest film, shop 0.70; lowest books, film 0.65" in alt
+    left, right = drawn
+    assert [t.get_text() for t in left.texts] == ["0.90", "0.50", "0.60", "0.80"]
+    assert [t.get_text() for t in right.texts] == ["0.70", "0.65"]
+    with pytest.raises(ValueError, match="2 rows, 3 columns"):
+        plots.heat_maps(maps, rows, ["a", "b", "c"], caption="C.", x="x", y="y")
+
+
 def test_a_dollar_in_a_text_is_no_formula():
     parts(plots.bars(["$_$", "$^$"], {"spam": [1.0, 2.0]}, caption="x", x="count"))
 

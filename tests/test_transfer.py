@@ -66,6 +66,7 @@ CONFIG = TrainConfig(2, lr=0.05, precision="no")
 # Vocabulary
 
 
+@pytest.mark.equation("eq-move-words")
 @pytest.mark.parametrize("make", [cnn, lstm, transformer])
 def test_each_word_keeps_its_vector_whatever_its_id(make):
     torch.manual_seed(0)
@@ -99,6 +100,7 @@ def test_the_same_text_has_the_same_logits_in_both_vocabularies():
     assert (wrong - before).abs().max() > 1e-3
 
 
+@pytest.mark.equation("eq-move-words")
 def test_new_words_are_drawn_like_the_old_ones():
     torch.manual_seed(0)
     old = Vocabulary((*SPECIAL, *(f"old{i}" for i in range(3000))))
@@ -155,25 +157,38 @@ def test_a_new_head_leaves_the_rest():
         transfer.new_head(model, 1)
 
 
+def test_kept_classes_have_the_old_logits_in_the_new_order():
+    torch.manual_seed(0)
+    model, (ids, mask) = (
+        lstm(classes=4).eval(),
+        (torch.randint(2, 12, (3, 5)), torch.ones(3, 5) > 0),
+    )
+    before = model(ids, mask)
+    assert transfer.keep_classes(model, [2, 0]) is model
+    torch.testing.assert_close(model(ids, mask), before[:, [2, 0]])
+    for rows in ([0], [0, 0], [0, 2], [0, -1]):
+        with pytest.raises(ValueError, match="of the classes 0 … 1"):
+            transfer.keep_classes(model, rows)
+
+
 @pytest.mark.parametrize("classes", [2, 3])
 def test_the_fitted_head_is_scikit_learns_logistic_regression(classes):
     torch.manual_seed(0)
-    model = transfer.new_head(lstm(), classes)
+    head = nn.Linear(10, classes)
     x, labels = torch.randn(60, 10) * torch.arange(1, 11) + 3, np.arange(60) % classes
-    transfer.fit_head(model, x, labels, c=0.5)
+    assert transfer.fit_head(head, x, labels, c=0.5) is head
     exact = x.double()
     scaled = ((exact - exact.mean(0)) / exact.std(0, correction=0)).numpy()
     reference = LogisticRegression(C=0.5, max_iter=1000).fit(scaled, labels)
     np.testing.assert_allclose(
-        model.output(x).softmax(-1).detach().numpy(), reference.predict_proba(scaled), atol=1e-4
+        head(x).softmax(-1).detach().numpy(), reference.predict_proba(scaled), atol=1e-4
     )
 
 
 def test_labels_that_do_not_fit_the_head_are_refused():
-    model = lstm()
     for labels in ([0, 1], [0] * 4, [0, 1, 2, 1]):
         with pytest.raises(ValueError, match="each of the classes"):
-            transfer.fit_head(model, torch.randn(4, 10), labels)
+            transfer.fit_head(nn.Linear(10, 2), torch.randn(4, 10), labels)
 
 
 # What learns
@@ -333,7 +348,25 @@ def test_what_was_frozen_before_stays_frozen_after_an_error():
     assert frozen == {"embedding.weight"}
 
 
-# Distance
+# Forgetting and distance
+
+
+@pytest.mark.equation("eq-forgetting")
+def test_forgetting_is_measured_with_the_sources_head():
+    torch.manual_seed(0)
+    before = lstm()
+    transfer.adapt(before, "full", batches(), TrainConfig(30, lr=0.05, precision="no"))
+    right = (predict_classes(before, batches()) == texts()[1]).mean()
+    assert right > 0.8  # learned by heart
+    same = transfer.new_head(copy.deepcopy(before), 2)
+    assert transfer.forgetting(before, same, batches()) == 0  # whatever its own head says
+    gone = copy.deepcopy(before)
+    with torch.no_grad():
+        for parameter in gone.layer.parameters():
+            parameter.zero_()  # one answer for every text
+    head, ordered = gone.output, batches()
+    assert transfer.forgetting(before, gone, ordered) == pytest.approx(right - 0.5)
+    assert gone.output is head
 
 
 @pytest.mark.equation("eq-proxy-a-distance")

@@ -239,6 +239,48 @@ def bars(
     return picture(drawn, alt=f"Bar chart of {x}: {rows}.", caption=caption, data=data)
 
 
+def heat_maps(
+    maps: Mapping[str, Float[np.ndarray, "R C"]],
+    rows: Sequence[str],
+    columns: Sequence[str],
+    *,
+    caption: str,
+    x: str,
+    y: str,
+    data: Data = None,
+) -> Picture:
+    """Draw tables of numbers side by side, in one scale; a cell that is NaN stays empty.
+
+    Raises:
+        ValueError: a table that does not fit the rows and columns.
+    """
+    everything = np.stack(list(maps.values()))
+    if everything.shape[1:] != (len(rows), len(columns)):
+        shape = everything.shape[1:]
+        raise ValueError(f"tables of {shape} do not fit {len(rows)} rows, {len(columns)} columns")
+    size = 1.2 + 0.62 * len(columns)
+    drawn, axes = figure(len(maps), height=1.6 + 0.5 * len(rows), width=len(maps) * size)
+    low, high = np.nanmin(everything), np.nanmax(everything)
+    parts = []
+    for ax, (title, values) in zip(axes, maps.items(), strict=True):
+        ax.imshow(values, cmap="Blues", vmin=low, vmax=high)
+        for (row, column), value in np.ndenumerate(values):
+            if np.isfinite(value):
+                dark = "white" if value > low + 0.6 * (high - low) else "black"
+                ax.text(column, row, f"{value:.2f}", ha="center", va="center", color=dark)
+        ax.set_xticks(range(len(columns)), columns, rotation=45, ha="right")
+        ax.set_yticks(range(len(rows)), rows)
+        ax.set(title=title, xlabel=x, ylabel=y)
+        ax.grid(False)
+        ends = [
+            f"{word} {rows[k // len(columns)]}, {columns[k % len(columns)]} {values.flat[k]:.2f}"
+            for word, k in (("highest", np.nanargmax(values)), ("lowest", np.nanargmin(values)))
+        ]
+        parts.append(f"{title}: {'; '.join(ends)}")
+    alt = f"Heat map of {y} by {x}. {'. '.join(parts)}."
+    return picture(drawn, alt=alt, caption=caption, data=data)
+
+
 def scatter(
     points: Float[np.ndarray, "N 2"],
     labels: Int[np.ndarray, "N"],

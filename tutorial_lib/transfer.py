@@ -52,8 +52,9 @@ def move_words(model: nn.Module, old: Vocabulary, new: Vocabulary) -> Overlap:
         ValueError: the model has no word vectors, or not one for each entry of `old`: then its
             ids are not those of `old`.
 
-    Source: Howard and Ruder 2018, section 3 (words without a vector get the mean one); Peters et
-    al. 2019, "To Tune or Not to Tune?".
+    Source: Howard and Ruder 2018, the authors' code, where a new word gets the mean vector itself.
+
+    Equation: eq-move-words
     """
     tables = [part for part in model.modules() if isinstance(part, WordVectors)]
     if not tables:
@@ -93,6 +94,26 @@ def new_head(model: nn.Module, classes: int) -> nn.Module:
     return model
 
 
+def keep_classes(model: nn.Module, rows: Sequence[int]) -> nn.Module:
+    """Keep of the classifier the source's classes that are the target's too, in this order.
+
+    With the same classes in both, all of them: the old head is then the best start there is.
+
+    Returns: the model itself.
+
+    Raises:
+        ValueError: fewer than two classes, one that the head does not have, or one twice.
+    """
+    old, rows = model.output, list(rows)
+    if len(rows) < 2 or len(set(rows)) < len(rows) or not set(rows) <= set(range(old.out_features)):
+        raise ValueError(f"need two or more of the classes 0 … {old.out_features - 1}; got {rows}")
+    new_head(model, len(rows))
+    with torch.no_grad():
+        model.output.weight.copy_(old.weight[rows])
+        model.output.bias.copy_(old.bias[rows])
+    return model
+
+
 @contextlib.contextmanager
 def another_head(model: nn.Module, head: nn.Module) -> Iterator[nn.Module]:
     """Let a model have another head for a while, such as the one of its source task."""
@@ -114,29 +135,31 @@ def features(model: nn.Module, batches: Iterable[dict[str, Tensor]]) -> Float[Te
 
 
 def fit_head(
-    model: nn.Module, x: Float[Tensor, "N F"], labels: Sequence[int] | np.ndarray, c: float = 1.0
-) -> None:
-    """Set the head to the logistic regression on features; nothing else is touched.
+    head: nn.Linear, x: Float[Tensor, "N F"], labels: Sequence[int] | np.ndarray, c: float = 1.0
+) -> nn.Linear:
+    """Set a head to the logistic regression on features.
 
     The features are scaled to deviation 1 for the fit, and the scale is put into the weights.
 
     Args:
         c: inverse strength of the penalty on the weights, as in scikit-learn.
 
+    Returns:
+        The head itself.
+
     Raises:
         ValueError: a class of the head without an example, or labels that do not fit.
     """
     from sklearn.linear_model import LogisticRegression
 
-    labels, head = np.asarray(labels), model.output
+    labels = np.asarray(labels)
     if labels.shape != (len(x),) or set(np.unique(labels)) != set(range(head.out_features)):
         raise ValueError(
             f"need {len(x)} labels with each of the classes 0 … {head.out_features - 1}"
         )
     deviation, mean = torch.std_mean(x.double(), 0, correction=0)
     scale = 1 / deviation.clamp(min=1e-6)  # [F]
-    scaled = ((x - mean) * scale).numpy()
-    found = LogisticRegression(C=c, max_iter=1000).fit(scaled, labels)
+    found = LogisticRegression(C=c, max_iter=1000).fit(((x - mean) * scale).numpy(), labels)
     weight = torch.from_numpy(found.coef_) * scale  # [C F], [1 F] for two classes
     bias = torch.from_numpy(found.intercept_) - weight @ mean
     if len(weight) == 1:  # one logit for the second class: half of it to each
@@ -144,6 +167,7 @@ def fit_head(
     with torch.no_grad():
         head.weight.copy_(weight)
         head.bias.copy_(bias)
+    return head
 
 
 def unfreeze(model: nn.Module, count: int) -> list[str]:
@@ -205,7 +229,7 @@ def adapt(
     try:
         if strategy == "features":
             labels = training.predict(model, lambda _, batch: batch["labels"], batches)
-            fit_head(model, features(model, batches), labels.numpy())
+            fit_head(model.output, features(model, batches), labels.numpy())
         elif strategy == "lora":
             lora.add(model, rank)
             fit(config, 1.0)
@@ -221,6 +245,25 @@ def adapt(
     finally:
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(name in learned)
+
+
+def forgetting(before: nn.Module, after: nn.Module, batches: Iterable[dict[str, Tensor]]) -> float:
+    """Return what training on another task has cost on the source: accuracy before minus after.
+
+    Args:
+        before: the model as the source task left it, with that task's head.
+        after: what has become of it; it is asked with the head of `before`.
+        batches: the source's, with `ids`, `mask` and `labels`.
+
+    Equation: eq-forgetting
+    """
+    labels = training.predict(before, lambda _, batch: batch["labels"], batches).numpy()
+
+    def right(model: nn.Module) -> float:
+        with another_head(model, before.output):
+            return float((training.predict_classes(model, batches) == labels).mean())
+
+    return right(before) - right(after)
 
 
 def proxy_a_distance(error: float) -> float:

@@ -168,6 +168,18 @@ def test_a_stand_in_is_said_and_remembered(toy, embedded, monkeypatch, capsys, c
     assert list(data) == ["train", "validation", "test"]
 
 
+def test_one_domain_of_the_reviews_stands_in(toy, monkeypatch, capsys):
+    monkeypatch.setenv("TUTORIAL_OFFLINE", "1")
+    data = load("toy", offline="reviews/kitchen")
+    assert "reviews/kitchen stands in" in capsys.readouterr().out
+    assert {d for rows in data.values() for d in rows["domain"]} == {"kitchen"}
+    record = provenance(data)
+    assert (record.name, record.stands_in_for) == ("reviews", "toy")
+    assert "kitchen" in record.title and "film" not in record.title
+    with pytest.raises(DataError, match="reviews/hotel"):
+        load("toy", offline="reviews/garden")
+
+
 def test_no_stand_in_where_the_set_is_here(toy, capsys):
     assert provenance(load("toy", offline="reviews")).stands_in_for == ""
     assert capsys.readouterr().out == ""

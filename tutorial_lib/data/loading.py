@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from tutorial_lib.data import catalogue, download
+from tutorial_lib.data import catalogue, download, reviews
 from tutorial_lib.data.catalogue import Entry
 from tutorial_lib.data.errors import DataError, DatasetUnavailable
 from tutorial_lib.data.parse import PARSERS
@@ -34,7 +34,7 @@ def load(
     name: str,
     *,
     splits: Literal["book", "official"] = "book",
-    offline: Literal["reviews", "pydoc"] | None = None,
+    offline: str | None = None,
 ) -> "datasets.DatasetDict":
     """Return a data set with columns `text` and `label` (a `ClassLabel`).
 
@@ -52,7 +52,8 @@ def load(
         splits: `book` gives train, validation and test, ready to use: see
             `splits.book_split`. `official` gives the publisher's rows under the publisher's
             split names (`full` where there is only one). An embedded corpus has one split.
-        offline: the embedded corpus to use in the set's place where it cannot be had.
+        offline: the embedded corpus to use in the set's place where it cannot be had: `reviews`,
+            `pydoc`, or reviews of one domain only, such as `reviews/film`.
 
     Raises:
         DataError: unknown name; `TUTORIAL_DATA` is not a folder or its copy is not what the
@@ -61,8 +62,9 @@ def load(
     """
     if splits not in ("book", "official"):
         raise DataError(f'splits is {splits!r}; it can be "book" or "official"')
-    if offline not in (None, *catalogue.EMBEDDED):
-        raise DataError(f"offline is {offline!r}; it can be one of {catalogue.EMBEDDED}")
+    stand_ins = *catalogue.EMBEDDED, *(f"reviews/{domain}" for domain in reviews.DOMAINS)
+    if offline not in (None, *stand_ins):
+        raise DataError(f"offline is {offline!r}; it can be one of {stand_ins}")
     if name in catalogue.EMBEDDED:
         return _embedded(name)
     entry = catalogue.entry(name)
@@ -219,7 +221,9 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def _embedded(name: str) -> "datasets.DatasetDict":
-    return import_module(f"tutorial_lib.data.{name}").dataset()
+    corpus, _, domain = name.partition("/")
+    module = import_module(f"tutorial_lib.data.{corpus}")
+    return module.dataset(domains=[domain]) if domain else module.dataset()
 
 
 def _stand_in(name: str, error: DatasetUnavailable) -> "datasets.DatasetDict":
@@ -228,5 +232,5 @@ def _stand_in(name: str, error: DatasetUnavailable) -> "datasets.DatasetDict":
         f"{error.name} could not be had here ({error.tried[-1]}); "
         f"the embedded corpus {name} stands in for it."
     )
-    title = provenance(data).title
-    return attach(data, name=name, title=title, source="embedded", stands_in_for=error.name)
+    title, corpus = provenance(data).title, name.partition("/")[0]
+    return attach(data, name=corpus, title=title, source="embedded", stands_in_for=error.name)

@@ -1,0 +1,132 @@
+"""The experiment of chapter 09: what is read of a text, what is carried over, what is compared."""
+
+import copy
+
+import datasets
+import numpy as np
+import pytest
+import torch
+
+from tutorial_lib import text, transfer
+from tutorial_lib import transfer_probes as tp
+from tutorial_lib.attention import TransformerClassifier
+from tutorial_lib.cnn import TextCNN
+
+PRAISE, BLAME = ["good", "fine", "superb"], ["bad", "awful", "dull"]
+
+
+def write(things, rows=60, seed=0):
+    """Praise and blame of some things, in turn."""
+    dice = np.random.default_rng(seed)
+    labels = np.arange(rows) % 2
+    words = [
+        [*dice.choice(things, 3), dice.choice(PRAISE if y else BLAME), dice.choice(things)]
+        for y in labels
+    ]
+    return tp.Texts([" ".join(w) for w in words], labels)
+
+
+FILM, SHOP = write(["actor", "plot", "scene"]), write(["knife", "pan", "lid"], seed=1)
+
+
+def network(size):
+    torch.manual_seed(0)
+    return TextCNN(size, 2, embedding=12, filters=8, dropout=0.0)
+
+
+def test_reading_joins_splits_in_order_and_normalises():
+    rows = {"text": ["A<br />film", "b", "c"], "label": [1, 0, 1]}
+    splits = datasets.DatasetDict(one=datasets.Dataset.from_dict(rows))
+    splits["two"] = datasets.Dataset.from_dict({"text": ["d"], "label": [0]})
+    found = tp.read(splits, "two", "one", most=2)
+    assert found.strings == ["d", text.normalize("A<br />film"), "b"]
+    assert found.labels.tolist() == [0, 1, 0]
+
+
+def test_a_few_are_drawn_by_the_seed_in_the_classes_proportion():
+    texts = tp.Texts([str(i) for i in range(100)], np.arange(100) % 4 // 3)  # 75 and 25
+    some = texts.few(20, seed=3)
+    assert np.bincount(some.labels).tolist() == [15, 5]
+    assert all(texts.labels[int(s)] == y for s, y in zip(*some, strict=True))
+    assert texts.few(20, seed=3).strings == some.strings != texts.few(20, seed=4).strings
+    both = some + texts
+    assert both.strings == some.strings + texts.strings and len(both.labels) == 120
+
+
+def test_a_long_text_keeps_its_first_quarter_and_its_end():
+    numbers = [str(i) for i in range(200)]
+    kept = tp.ends(" ".join(numbers))
+    assert kept == numbers[:32] + numbers[-96:]
+    assert tp.ends("short and whole") == ["short", "and", "whole"]
+
+
+def test_words_are_those_that_are_read_twice():
+    long = tp.Texts(["start " + "filler " * 60 + "unread " + "filler " * 100, "start"], np.zeros(2))
+    vocabulary = tp.vocabulary(long)
+    assert "start" in vocabulary and "filler" in vocabulary and "unread" not in vocabulary
+    assert len(tp.vocabulary(long, max_size=3)) == 3
+    (ids,) = tp.words(vocabulary)(["start never"])
+    assert ids.tolist() == [*vocabulary.encode(["start"]), text.UNK]
+
+
+def test_the_number_of_passes_stays_within_its_limits():
+    assert [tp.passes(n) for n in (20, 100, 200, 500, 1_000, 10_000)] == [30, 30, 15, 6, 4, 4]
+
+
+def test_answers_come_in_the_order_of_the_texts():
+    vocabulary = tp.vocabulary(FILM)
+    model = tp.learn(network(len(vocabulary)), FILM, tp.words(vocabulary), lr=1e-2, epochs=20)
+    assert (tp.answers(model, FILM, tp.words(vocabulary)) == FILM.labels).all()
+    turned = tp.Texts(FILM.strings[::-1], FILM.labels[::-1])
+    assert (tp.answers(model, turned, tp.words(vocabulary)) == turned.labels).all()
+
+
+def test_nbsvm_learns_what_is_shared_by_both_domains():
+    assert (tp.nbsvm(FILM, SHOP) == SHOP.labels).all()  # the same words of praise and blame
+
+
+def test_opinions_learned_of_one_domain_hold_in_the_other():
+    both = {"film": FILM, "shop": SHOP}
+    found = tp.matrix(both, both, network, 20, lr=1e-2)
+    assert np.diag(found.untrained).min() > 0.9
+    assert found.untrained.min() > 0.8 and np.nanmin(found.tuned) > 0.8
+    assert np.isnan(np.diag(found.tuned)).all() and np.isnan(np.diag(found.distance)).all()
+    assert np.nanmin(found.distance) > 1.9  # each thing gives its domain away
+
+
+def test_strategies_carry_copies_with_new_heads():
+    torch.manual_seed(0)
+    vocabulary = tp.vocabulary(FILM, SHOP)
+    source = TransformerClassifier(len(vocabulary), 2, dim=8, heads=2, layers=1, feedforward=8)
+    before = copy.deepcopy(source.state_dict())
+    three = tp.Texts(SHOP.strings, np.arange(60) % 3)
+    models, says = tp.strategies(
+        source, three, SHOP, tp.words(vocabulary), transfer.STRATEGIES, lr=1e-2, epochs=1, rank=2
+    )
+    for name, old in before.items():
+        assert torch.equal(source.state_dict()[name], old)
+    assert list(models) == list(says) == list(transfer.STRATEGIES)
+    for model, answers in zip(models.values(), says.values(), strict=True):
+        assert model.output.out_features == 3 and answers.shape == (60,)
+    kept, says = tp.strategies(
+        source, SHOP, SHOP, tp.words(vocabulary), ["full"], lr=1e-9, keep=[1, 0], epochs=1
+    )
+    assert (says["full"] == 1 - tp.answers(source, SHOP, tp.words(vocabulary))).all()
+    same = [n for n, p in models["features"].named_parameters() if not n.startswith("output")]
+    for name in same:
+        assert torch.equal(models["features"].state_dict()[name], before[name]), name
+
+
+def test_pieces_are_those_of_the_tokenizer():
+    from tutorial_lib import finetuning, hub
+
+    tokenizer = hub.load("mini-albert").tokenizer
+    string = "An awful film. " * 80
+    (ids,) = tp.pieces(tokenizer)([string])
+    (expected,) = finetuning.encode([string], tokenizer, tp.LONGEST)
+    assert ids.tolist() == expected.tolist() and len(ids) == 128
+
+
+def test_too_few_labels_for_the_classes_are_refused():
+    with pytest.raises(ValueError):
+        FILM.few(1)

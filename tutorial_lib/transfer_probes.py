@@ -1,0 +1,223 @@
+"""Chapter 09: the experiment around `transfer`: texts of domains, few labels, answers.
+
+A text is a string; `Texts` are some of them with their classes. What a network reads of it is
+made by a `Read`: word numbers by a vocabulary (`words`), or a tokenizer's (`pieces`).
+"""
+
+import copy
+import functools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64
+from torch import nn
+
+from tutorial_lib import data, finetuning, text, training, transfer
+from tutorial_lib.baselines import NBSVM, bag_of_words
+from tutorial_lib.semi_supervised import stratified
+from tutorial_lib.training import TrainConfig
+from tutorial_lib.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    import datasets
+    import tokenizers
+
+LONGEST = 128  # words or pieces that a network reads of a text
+BUDGET = 1_200  # tokens of a training batch
+FEWEST, MOST = 4, 30  # passes over the texts, however many they are
+Read = Callable[[Sequence[str]], list[np.ndarray]]
+
+
+class Texts(NamedTuple):
+    """Texts and their classes."""
+
+    strings: list[str]
+    labels: Int64[np.ndarray, "N"]
+
+    def few(self, size: int, seed: int = 0) -> "Texts":
+        """Return so many of them, drawn by the seed, each class in proportion."""
+        rows = stratified(self.labels, size, seed)
+        return Texts([self.strings[i] for i in rows], self.labels[rows])
+
+    def __add__(self, other: "Texts") -> "Texts":
+        return Texts(self.strings + other.strings, np.concatenate([self.labels, other.labels]))
+
+
+def read(splits: "datasets.DatasetDict", *names: str, most: int | None = None) -> Texts:
+    """Return the texts of these splits, normalised, one split after the other.
+
+    Args:
+        most: texts of each split, its first ones; all if None.
+    """
+    strings, labels = [], []
+    for name in names:
+        rows = splits[name][:most]
+        strings += [text.normalize(string) for string in rows["text"]]
+        labels += rows["label"]
+    return Texts(strings, np.array(labels))
+
+
+def ends(string: str) -> list[str]:
+    """Return a text's words; of a long text a quarter from its beginning, the rest from its end."""
+    found, first = text.words(string), LONGEST // 4
+    return found if len(found) <= LONGEST else found[:first] + found[first - LONGEST :]
+
+
+def vocabulary(*parts: Texts, max_size: int | None = None) -> Vocabulary:
+    """Return the words that occur twice in what networks read of these texts."""
+    tokens = (ends(string) for part in parts for string in part.strings)
+    return Vocabulary.build(tokens, 2, max_size)
+
+
+def words(vocabulary: Vocabulary) -> Read:
+    """Return what turns texts into word numbers."""
+    return functools.partial(text.encode, tokenize=ends, vocabulary=vocabulary)
+
+
+def pieces(tokenizer: "tokenizers.Tokenizer") -> Read:
+    """Return what turns texts into a pre-trained encoder's pieces of words."""
+    return functools.partial(finetuning.encode, tokenizer=tokenizer, max_length=LONGEST)
+
+
+def batches(texts: Texts, encode: Read, seed: int | None = None) -> Any:
+    """Return batches for training, shuffled by the seed, or in order for scoring."""
+    return data.batches(
+        encode(texts.strings), texts.labels, shuffle=seed is not None, seed=seed or 0,
+        token_budget=8_000 if seed is None else BUDGET,
+    )  # fmt: skip
+
+
+def passes(size: int) -> int:
+    """Return how often to go over so many texts: some 3,000 are read, within limits."""
+    return int(np.clip(3_000 // size, FEWEST, MOST))
+
+
+def learn(
+    model: nn.Module,
+    texts: Texts,
+    encode: Read,
+    strategy: str = "full",
+    *,
+    lr: float,
+    decay: float = 1.0,
+    epochs: int | None = None,
+    seed: int = 0,
+    **more: Any,
+) -> nn.Module:
+    """Train a model on texts by a strategy of `transfer.adapt`; return it.
+
+    Args:
+        epochs: over the texts; `passes` if None.
+        more: for `transfer.adapt`.
+    """
+    config = TrainConfig(
+        epochs or passes(len(texts.labels)), lr, schedule="slanted", warmup=0.1, seed=seed
+    )
+    transfer.adapt(model, strategy, batches(texts, encode, seed), config, decay=decay, **more)
+    return model
+
+
+def answers(model: nn.Module, texts: Texts, encode: Read) -> Int64[np.ndarray, "N"]:
+    """Return the class that a model gives each text."""
+    return training.predict_classes(model, batches(texts, encode))
+
+
+def nbsvm(texts: Texts, asked: Texts, seed: int = 0) -> Int64[np.ndarray, "N"]:
+    """Return the classes that NB-SVM, trained on texts, gives others; it reads all of each."""
+    features = bag_of_words()
+    model = NBSVM(seed=seed).fit(features.fit_transform(texts.strings), texts.labels)
+    return model.predict(features.transform(asked.strings))
+
+
+class Matrix(NamedTuple):
+    """What each domain, in rows, is worth to each other, in columns.
+
+    Attributes:
+        untrained: accuracy on the target of the source's model as it is; on the diagonal, of a
+            domain's model on the domain itself.
+        tuned: the same after fine-tuning with few labels; NaN on the diagonal.
+        distance: proxy A-distance; NaN on the diagonal.
+    """
+
+    untrained: Float[np.ndarray, "D D"]
+    tuned: Float[np.ndarray, "D D"]
+    distance: Float[np.ndarray, "D D"]
+
+
+def matrix(
+    learned: Mapping[str, Texts],
+    scored: Mapping[str, Texts],
+    make: Callable[[int], nn.Module],
+    labels: int,
+    *,
+    lr: float = 2e-3,
+    decay: float = 0.6,
+    compared: int = 1_000,
+) -> Matrix:
+    """Carry a model of words from each domain to each other.
+
+    Args:
+        learned, scored: texts of each domain, all with the same classes.
+        make: a model for so many words.
+        labels: of the target.
+        lr: on the source; half of it on the target, lower below by `decay`.
+        compared: texts of a domain for the distance.
+    """
+    found = np.full((3, len(learned), len(learned)), np.nan)
+    for i, (source, texts) in enumerate(learned.items()):
+        own = vocabulary(texts)
+        torch.manual_seed(0)
+        first = learn(make(len(own)), texts, words(own), lr=lr)
+        for j, (target, others) in enumerate(learned.items()):
+            model, both = copy.deepcopy(first), vocabulary(texts, others)
+            transfer.move_words(model, own, both)
+            encode = words(both)
+
+            def right(model: nn.Module, target: str = target, encode: Read = encode) -> float:
+                says = answers(model, scored[target], encode)
+                return float((says == scored[target].labels).mean())
+
+            found[0, i, j] = right(model)
+            if source != target:
+                learn(model, others.few(labels), encode, lr=lr / 2, decay=decay)
+                found[1, i, j] = right(model)
+                pair = texts.strings[:compared], others.strings[:compared]
+                found[2, i, j] = transfer.domain_distance(*pair)
+    return Matrix(*found)
+
+
+def strategies(
+    model: nn.Module,
+    texts: Texts,
+    scored: Texts,
+    encode: Read,
+    names: Iterable[str],
+    *,
+    lr: float,
+    decay: float = 0.6,
+    keep: Sequence[int] | None = None,
+    **more: Any,
+) -> tuple[dict[str, nn.Module], dict[str, Int64[np.ndarray, "N"]]]:
+    """Carry copies of a model to a target, by each strategy; return them and their answers.
+
+    Args:
+        model: what the source has taught, its words moved; it stays as it is.
+        texts, scored: of the target: to learn from, and to be asked.
+        lr: of the head; LoRA's factors, which begin at nothing, get twice as much.
+        keep: the classes of the source's head that begin the target's; a new head if None.
+        more: for `learn`.
+    """
+    models, says = {}, {}
+    classes = int(texts.labels.max()) + 1
+    for name in names:
+        start = copy.deepcopy(model)
+        if keep is None:
+            transfer.new_head(start, classes)
+        else:
+            transfer.keep_classes(start, keep)
+        rate = 2 * lr if name == "lora" else lr
+        models[name] = learn(start, texts, encode, name, lr=rate, decay=decay, **more)
+        says[name] = answers(start, scored, encode)
+    return models, says
