@@ -11,7 +11,7 @@ from docutils import nodes
 from sphinx_external_toc.collectors import TocTreeCollectorWithStyles as Collector
 
 from book import equations
-from tutorial_lib import results, tables
+from tutorial_lib import results, tables, transfer_tables
 
 ROOT = Path(__file__).resolve().parent.parent
 _ASKS = re.compile(r"<!-- generated: (\w+) -->")
@@ -44,6 +44,8 @@ def results_page(root: Path = ROOT) -> str:
     """Return a table of the recorded runs of each data set, and the details of every run."""
     by_data: dict[str, list[results.Run]] = {}
     for run in results.read_all(root / "book" / "results"):
+        if run.task.startswith("transfer-"):
+            continue  # they have a page of their own
         by_data.setdefault(run.data["title"], []).append(run)
     parts = []
     for title, everything in sorted(by_data.items()):
@@ -64,12 +66,47 @@ def results_page(root: Path = ROOT) -> str:
                 f"{tables.side_by_side(runs, PHENOMENA)}"
             )
         parts += [tables.ablation(run) for run in ablations]
-        for run in everything:
-            words = f"{run.model} ({run.task}): every metric, settings, command"
-            parts.append(
-                f"<details><summary>{words}</summary>\n\n{tables.details(run)}\n\n</details>"
-            )
+        parts += [_details(run) for run in everything]
     return "\n\n".join(parts)
+
+
+def _details(run: results.Run) -> str:
+    words = f"{run.model} ({run.task}): every metric, settings, command"
+    return f"<details><summary>{words}</summary>\n\n{tables.details(run)}\n\n</details>"
+
+
+def transfer_page(root: Path = ROOT) -> str:
+    """Return the grid of transfer runs: curves, tables, the matrix, the guide, every run."""
+    runs = results.read_all(root / "book" / "results")
+    grid = transfer_tables.pairs(runs)
+    if not grid:
+        return "No run of the grid is recorded yet."
+    parts = ["## What was best, and by how much", transfer_tables.guide(grid)]
+    for (source, target), some in grid.items():
+        if len(transfer_tables.amounts(some[0])) > 1:
+            parts += [
+                f"## From {source} to {target}",
+                transfer_tables.curves(source, target, some)._repr_html_(),
+                transfer_tables.by_amount(some),
+                f"With {transfer_tables.AT} labels, in points, with 95 % intervals:",
+                transfer_tables.differences(some),
+            ]
+    families = dict.fromkeys(transfer_tables.family(run) for some in grid.values() for run in some)
+    parts.append("## From every domain to every other")
+    parts += [
+        transfer_tables.heat(grid, name)._repr_html_()
+        for name in families
+        if name != transfer_tables.COUNTS
+    ]
+    parts += ["## Distance and gain", transfer_tables.distances(grid)]
+    parts += ["## What is forgotten", transfer_tables.forgotten(grid)]
+    parts += [
+        f"## LoRA by its rank\n\n{transfer_tables.ranks(run)}"
+        for run in runs
+        if run.task == "transfer-ranks"
+    ]
+    parts.append("## Every run")
+    return "\n\n".join(parts + [_details(r) for r in runs if r.task.startswith("transfer-")])
 
 
 def api_page(root: Path = ROOT) -> str:
@@ -83,7 +120,12 @@ def api_page(root: Path = ROOT) -> str:
     return "\n\n".join(directive.format(name) for name in sorted(names))
 
 
-GENERATED = {"equations": equations_page, "results": results_page, "api": api_page}
+GENERATED = {
+    "equations": equations_page,
+    "results": results_page,
+    "transfer": transfer_page,
+    "api": api_page,
+}
 
 
 def fill(app, docname: str, source: list[str]) -> None:

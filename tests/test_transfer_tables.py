@@ -1,0 +1,119 @@
+"""The tables of the transfer grid against runs whose numbers are written down here."""
+
+import numpy as np
+import pytest
+
+from tutorial_lib import transfer_tables
+from tutorial_lib.data.provenance import Provenance
+from tutorial_lib.results import Recorder
+
+
+def made(family, source, target, metrics):
+    """A recorded run of two seeds."""
+    provenance = Provenance(
+        name=target, title=target, source="prepared", rows={"test": 2}, sha256="0" * 64
+    )
+    record = Recorder(
+        task=f"transfer-{source}-{target}", model=f"{family}: {source} to {target}",
+        command="none", protocol="by labels", data=provenance, hyperparameters={"source": source},
+    )  # fmt: skip
+    for seed in range(2):
+        with record.measure(seed) as run:
+            run.metrics = {name: values[seed] for name, values in metrics.items()}
+    record.parameters = 1
+    return record.run()
+
+
+COUNTS = made("NB-SVM", "film", "shop", {
+    "distance": [1.5, 1.7], "source only": [0.6, 0.6],
+    "NB-SVM, 20 labels": [0.5, 0.6], "NB-SVM, 100 labels": [0.7, 0.7],
+})  # fmt: skip
+NETWORK = made("LSTM", "film", "shop", {
+    "source accuracy": [0.9, 0.9], "source only": [0.66, 0.70],
+    "NB-SVM, 20 labels": [0.1, 0.1], "NB-SVM, 100 labels": [0.1, 0.1],  # shown once, from above
+    "from scratch, 20 labels": [0.5, 0.5], "from scratch, 100 labels": [0.55, 0.57],
+    "full, 20 labels": [0.7, 0.8], "full, 100 labels": [0.6, 0.8],
+    "forgotten of the source, full": [0.1, 0.2],
+    "100 labels: full minus from scratch": [0.1, 0.3],
+    "100 labels: full minus from scratch, low": [0.0, 0.2],
+    "100 labels: full minus from scratch, high": [0.2, 0.4],
+    "100 labels: full minus NB-SVM": [-0.1, 0.1],
+    "100 labels: full minus NB-SVM, low": [-0.2, 0.0],
+    "100 labels: full minus NB-SVM, high": [0.0, 0.2],
+})  # fmt: skip
+
+
+def other(source, target, distance, gain):
+    counts = {"distance": [distance] * 2, "NB-SVM, 100 labels": [0.7] * 2}
+    network = {"from scratch, 100 labels": [0.5] * 2, "full, 100 labels": [0.5 + gain] * 2}
+    network |= {"NB-SVM, 100 labels": [0.7] * 2}
+    return [made("NB-SVM", source, target, counts), made("LSTM", source, target, network)]
+
+
+GRID = transfer_tables.pairs(
+    [*other("shop", "film", 1.2, 0.3), NETWORK, *other("news", "shop", 1.9, -0.1), COUNTS]
+)
+
+
+def test_runs_are_grouped_by_pair_the_fullest_first():
+    assert list(GRID) == [("film", "shop"), ("news", "shop"), ("shop", "film")]
+    assert [transfer_tables.family(run) for run in GRID["film", "shop"]] == ["LSTM", "NB-SVM"]
+
+
+def test_accuracies_by_amount_with_the_best_of_each_column_in_bold():
+    lines = transfer_tables.by_amount([COUNTS, NETWORK]).splitlines()
+    assert lines[0] == "| family | method | no label | 20 | 100 |"
+    assert lines[2:] == [
+        "| NB-SVM | NB-SVM | 60.0 ± 0.0 | 55.0 ± 7.1 | **70.0 ± 0.0** |",
+        "| LSTM | from scratch | 68.0 ± 2.8 | 50.0 ± 0.0 | 56.0 ± 1.4 |",
+        "| LSTM | full |  | **75.0 ± 7.1** | **70.0 ± 14.1** |",
+    ]
+
+
+def test_differences_are_means_of_values_and_ends():
+    lines = transfer_tables.differences([COUNTS, NETWORK]).splitlines()
+    assert lines[2:] == ["| LSTM | full | +20.0 [+10.0, +30.0] | +0.0 [-10.0, +10.0] |"]
+
+
+def test_distance_stands_beside_each_familys_gain_and_their_correlation_below():
+    lines = transfer_tables.distances(GRID).splitlines()
+    assert lines[2:5] == [
+        "| shop | film | 1.20 | +30.0 |",
+        "| film | shop | 1.60 | +14.0 |",
+        "| news | shop | 1.90 | -10.0 |",
+    ]
+    expected = np.corrcoef([1.2, 1.6, 1.9], [30, 14, -10])[0, 1]
+    assert lines[5] == f"| correlation with the distance | | | {expected:+.2f} |"
+
+
+def test_the_guide_names_the_best_way_and_its_lead():
+    lines = transfer_tables.guide(GRID).splitlines()
+    assert lines[2] == "| film | shop | 20 | LSTM, full | 75.0 ± 7.1 | +20.0 |"
+    assert "| news | shop | 100 | NB-SVM | 70.0 ± 0.0 | +0.0 |" in lines
+    assert "| shop | film | 100 | LSTM, full | 80.0 ± 0.0 | +10.0 |" in lines
+
+
+def test_what_is_forgotten_is_a_loss():
+    lines = transfer_tables.forgotten(GRID).splitlines()
+    assert lines[2:] == ["| film | shop | LSTM | 90.0 ± 0.0 | -15.0 |"]
+
+
+def test_pictures_say_what_they_show():
+    curve = transfer_tables.curves("film", "shop", GRID["film", "shop"])
+    assert "LSTM, full from 0.750 to 0.700" in curve.alt and "NB-SVM from 0.550" in curve.alt
+    heat = transfer_tables.heat(GRID, "LSTM")
+    assert "gain over scratch: highest shop, film 0.30; lowest news, shop -0.10" in heat.alt
+
+
+def test_ranks_are_told_with_what_they_train():
+    run = made("mini", "film", "shop", {
+        "rank 2, accuracy": [0.8, 0.9], "rank 2, trained parameters": [1500.0, 1500.0],
+    })  # fmt: skip
+    lines = transfer_tables.ranks(run).splitlines()
+    assert lines[2:] == ["| rank 2 | 1,500 | 6 | 85.0 ± 7.1 |"]
+
+
+@pytest.mark.parametrize("table", ["by_amount", "differences"])
+def test_every_row_has_as_many_cells_as_the_head(table):
+    lines = getattr(transfer_tables, table)([COUNTS, NETWORK]).splitlines()
+    assert len({line.count("|") for line in lines}) == 1
