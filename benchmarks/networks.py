@@ -90,11 +90,10 @@ UNUSED = ("seed", "monitor", "patience", "accumulate")  # of the configuration, 
 
 def tokens_of(recipe: Recipe, texts: list[str]) -> list[list[str]]:
     """Cut texts into tokens, and long ones to their first and last."""
-    cut, first = recipe.length, (recipe.length or 0) // 4
     tokenize = cased_words if recipe.cased else text.words
     tokens = [tokenize(t) for t in texts]
-    if cut:
-        tokens = [t if len(t) <= cut else t[:first] + t[first - cut :] for t in tokens]
+    if recipe.length:
+        tokens = [text.cut_middle(t, recipe.length) for t in tokens]
     if recipe.pairs:
         tokens = [t + [f"{a} {b}" for a, b in itertools.pairwise(t)] for t in tokens]
     return tokens

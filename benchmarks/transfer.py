@@ -5,13 +5,15 @@
 A task is `transfer-SOURCE-TARGET-FAMILY`, such as `transfer-imdb-kitchen-lstm`: a family of models
 learns the source, is carried to the target by each strategy, and is scored with 20 to 1,000 labels
 (100 only, for the pairs that are there for the matrix of domains); beside it the same model from
-scratch and NB-SVM on the same labels. Where the source has the target's classes, its head stays;
-`full, new head` shows what that is worth. `transfer-ranks` varies the rank of LoRA. Needs the real
-data sets (TUTORIAL_DATA or the network). Writes book/results/TASK.json as soon as a task is done;
-`--new` leaves out those that are there.
+scratch and NB-SVM on the same labels. Where the source has the target's classes, its head stays
+(but for `features`, whose head is always fitted); `full, new head` shows what that is worth.
+`transfer-ranks` varies the rank of LoRA. Needs the real data sets (TUTORIAL_DATA or the network).
+Writes book/results/TASK.json as soon as a task is done; `--new` leaves out those that are there.
 
 Labels are drawn from the book's training split of the target, by the seed. None are spent on
 validation: the last step's weights are scored, on the book's validation and test texts together.
+Rates and passes were set on the embedded reviews, and on none of these sets. `gradual` makes one
+pass more for each depth below the head.
 """
 
 import copy
@@ -30,10 +32,12 @@ from tutorial_lib import data, evaluation, finetuning, hub, lora, transfer
 from tutorial_lib import transfer_probes as tp
 from tutorial_lib.albert import AlbertClassifier
 from tutorial_lib.attention import TransformerClassifier
+from tutorial_lib.baselines import bag_of_words
 from tutorial_lib.cnn import TextCNN
 from tutorial_lib.results import Recorder
 from tutorial_lib.rnn import RecurrentClassifier
 from tutorial_lib.transfer_probes import Texts
+from tutorial_lib.vocabulary import SPECIAL
 
 SEEDS = range(3)
 SETS = {
@@ -92,7 +96,7 @@ class Family:
         if self.build:
             vocabulary = tp.vocabulary(*parts)
             return tp.words(vocabulary), vocabulary
-        return tp.pieces(hub.load("mini-albert", AlbertClassifier, classes=2).tokenizer), None
+        return tp.pieces(hub.load("mini-albert").tokenizer), None
 
 
 FAMILIES = {
@@ -135,6 +139,19 @@ class Domain:
         """What is learned from it as a source."""
         return Texts(self.learn.strings[:MOST], self.learn.labels[:MOST])
 
+    def places(self, classes: list[str]) -> list[int] | None:
+        """Return where these classes stand among its own, by name; None if one is missing."""
+        if not set(classes) <= set(self.classes):
+            return None
+        return [self.classes.index(name) for name in classes]
+
+    def of_classes(self, places: list[int]) -> Texts:
+        """Return what is learned from it, of some classes only, numbered in their order."""
+        texts, number = self.texts, {place: k for k, place in enumerate(places)}
+        rows = np.flatnonzero(np.isin(texts.labels, places))
+        labels = np.array([number[y] for y in texts.labels[rows]])
+        return Texts([texts.strings[i] for i in rows], labels)
+
 
 class Source:
     """A model that has learned the source task, with all that is needed to carry it over."""
@@ -147,15 +164,16 @@ class Source:
             {"lr": family.lr} if own else {"lr": family.tuned, "decay": family.decay, "epochs": 2}
         )
         tp.learn(self.model, source.texts, encode, seed=seed, **options)
-        self.encode, self.overlap = encode, None
+        self.encode, self.known = encode, {}
         if own:  # from here on it reads the words of both
             self.encode, both = family.reader(source.texts, target.learn)
-            self.overlap = transfer.move_words(self.model, own, both)
+            transfer.move_words(self.model, own, both)
+            words = tp.vocabulary(target.learn).tokens[len(SPECIAL) :]
+            self.known = {"words known": sum(word in own for word in words) / len(words)}
         some = Texts(source.score.strings[:2_000], source.score.labels[:2_000])
         self.batches = tp.batches(some, self.encode)
         self.right = float((tp.answers(self.model, some, self.encode) == some.labels).mean())
-        known = set(target.classes) <= set(source.classes)  # by name
-        self.keep = [source.classes.index(name) for name in target.classes] if known else None
+        self.keep = source.places(target.classes)
 
     def unchanged(self, target: Domain) -> np.ndarray | None:
         """Return its answers on the target where the source has the target's classes, else None."""
@@ -204,7 +222,7 @@ def journey(task: str, names: tuple[str, str], kind: str, amounts: Sequence[int]
     family = FAMILIES.get(kind)
     title = f"{family.title if family else 'NB-SVM'}: {' to '.join(names)}"
     record = recorder(task, title, names, family, amounts)
-    truth, classes = target.score.labels, len(target.classes)
+    truth, classes, same = target.score.labels, len(target.classes), source.places(target.classes)
     for seed in SEEDS:
         with record.measure(seed) as run:
             learned = Source(family, source, target, seed) if family else None
@@ -214,14 +232,17 @@ def journey(task: str, names: tuple[str, str], kind: str, amounts: Sequence[int]
                 found = {"NB-SVM": tp.nbsvm(texts, target.score, seed)}
                 if learned:
                     found |= networks(family, target, learned, texts, seed, run)
-                elif source.classes == target.classes:
-                    both = source.texts + texts
+                elif same:
+                    both = source.of_classes(same) + texts
                     found["source and target together"] = tp.nbsvm(both, target.score, seed)
                 for name, predicted in found.items():
                     run.metrics[f"{name}, {amount} labels"] = float((predicted == truth).mean())
                 if amount == AT:
                     run.metrics |= gaps(found, truth, classes)
-    record.parameters = sum(p.numel() for p in learned.model.parameters()) if learned else 1
+    if learned:
+        record.parameters = sum(p.numel() for p in learned.model.parameters())
+    else:
+        record.parameters = len(bag_of_words().fit(texts.strings).vocabulary_)
     return record
 
 
@@ -231,15 +252,13 @@ def described(
     """Return what is known of a pair before a label of the target is."""
     metrics, found = {}, None
     if learned:
-        metrics["source accuracy"] = learned.right
+        metrics = {"source accuracy": learned.right, **learned.known}
         found = learned.unchanged(target)
-        if overlap := learned.overlap:
-            metrics["words known"] = overlap.shared / (overlap.shared + overlap.new)
     else:
         pair = source.learn.strings, target.learn.strings
         metrics["distance"] = transfer.domain_distance(*pair, seed=seed)
-        if source.classes == target.classes:
-            found = tp.nbsvm(source.texts, target.score, seed)
+        if same := source.places(target.classes):
+            found = tp.nbsvm(source.of_classes(same), target.score, seed)
     if found is not None:
         metrics["source only"] = float((found == target.score.labels).mean())
     return metrics
@@ -269,10 +288,6 @@ def ranks(task: str) -> Recorder:
             for rank in (*RANKS, 0):
                 name = f"rank {rank}" if rank else "full"
                 model = copy.deepcopy(learned.model)
-                if rank:
-                    lora.add(model, rank)
-                trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
-                lora.merge(model.requires_grad_(True))
                 way, lr = ("lora", 2 * family.tuned) if rank else ("full", family.tuned)
                 decay = 1.0 if rank else family.decay
                 tp.learn(
@@ -282,8 +297,10 @@ def ranks(task: str) -> Recorder:
                 says = tp.answers(model, target.score, learned.encode)
                 right = float((says == target.score.labels).mean())
                 run.metrics[f"{name}, accuracy"] = right
+                everything = sum(p.numel() for p in learned.model.parameters())
+                trained = lora.size(learned.model, rank) if rank else everything
                 run.metrics[f"{name}, trained parameters"] = trained
-    record.parameters = sum(p.numel() for p in learned.model.parameters())
+    record.parameters = everything
     return record
 
 

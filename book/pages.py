@@ -81,7 +81,11 @@ def transfer_page(root: Path = ROOT) -> str:
     grid = transfer_tables.pairs(runs)
     if not grid:
         return "No run of the grid is recorded yet."
-    parts = ["## What was best, and by how much", transfer_tables.guide(grid)]
+    parts = [
+        "## What was best, and by how much",
+        "The best is chosen on the scored texts themselves, so its lead is somewhat too large.",
+        transfer_tables.guide(grid),
+    ]
     for (source, target), some in grid.items():
         if len(transfer_tables.amounts(some[0])) > 1:
             parts += [

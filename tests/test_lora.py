@@ -90,7 +90,8 @@ def test_only_factors_and_head_learn(make, layers):
     names = lora.add(model, rank=4)
     assert len(names) == 2 * layers  # ALBERT's shared layer has one change for all depths
     learning = [p for p in model.parameters() if p.requires_grad]
-    assert sum(p.numel() for p in learning) == 2 * layers * 4 * (16 + 16) + 16 * 3 + 3
+    count = 2 * layers * 4 * (16 + 16) + 16 * 3 + 3
+    assert sum(p.numel() for p in learning) == count == lora.size(make(), rank=4)
     ids, mask, labels = batch()
     optimizer = torch.optim.AdamW(learning, 0.1)
     for _ in range(3):
@@ -156,8 +157,9 @@ def test_what_cannot_be_adapted_is_named_and_left_as_it_was():
         lora.add(model, rank=2, targets=["nothing"])
     with pytest.raises(ValueError, match="rank is from 1 to 16"):
         lora.add(model, rank=17)
-    with pytest.raises(ValueError, match="alpha above 0"):
-        lora.add(model, rank=2, alpha=-1.0)
+    for alpha in (-1.0, 0.0):
+        with pytest.raises(ValueError, match="alpha above 0"):
+            lora.add(model, rank=2, alpha=alpha)
     assert all(p.requires_grad for p in model.parameters())
     assert not any(isinstance(part, lora.LoRALinear) for part in model.modules())
     lora.add(model, rank=2)

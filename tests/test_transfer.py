@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
 from torch import nn
 
 from tutorial_lib import data, transfer
@@ -133,6 +134,7 @@ def test_the_head_on_the_features_gives_the_logits(make):
     found = transfer.features(model, batches(classes=3))
     assert model.output is head and model.training
     model.eval()
+    model.cpu()
     for sequence, row in zip(ids, head(found), strict=True):
         alone = torch.from_numpy(sequence)[None].long()
         torch.testing.assert_close(model(alone, alone > 0)[0], row)
@@ -183,6 +185,20 @@ def test_the_fitted_head_is_scikit_learns_logistic_regression(classes):
     np.testing.assert_allclose(
         head(x).softmax(-1).detach().numpy(), reference.predict_proba(scaled), atol=1e-4
     )
+
+
+def test_few_labels_and_many_features_get_the_penalty_that_generalises():
+    torch.manual_seed(0)
+    labels = np.arange(1200) % 2
+    x = torch.randn(1200, 200)
+    x[:, :100] += 0.1 * torch.from_numpy(labels * 2.0 - 1)[:, None]  # half of them tell a little
+    right = {}
+    for c in (1.0, None):
+        head = transfer.fit_head(nn.Linear(200, 2), x[:200], labels[:200], c)
+        right[c] = (head(x[200:]).argmax(1).numpy() == labels[200:]).mean()
+    assert right[None] > right[1.0] + 0.01
+    with pytest.raises(ValueError, match="two examples of each"):
+        transfer.fit_head(nn.Linear(200, 2), x[:3], labels[:3])
 
 
 def test_labels_that_do_not_fit_the_head_are_refused():
@@ -291,8 +307,12 @@ def test_gradual_unfreezing_adds_a_depth_after_each_pass(make, monkeypatch):
     top = max(depth.values())
     transfer.adapt(model, "gradual", batches(), CONFIG, decay=0.5)
     assert [epochs for _, epochs, _ in stages] == [1] * top + [2]
-    for count, (names, _, _) in enumerate(stages, 1):
+    for count, (names, _, rates) in enumerate(stages, 1):
         assert names == {n for n, d in depth.items() if d > top - count}
+        expected = {p: 0.05 * 0.5 ** (top - depth[n]) for n, p in model.named_parameters()}
+        assert set(rates) == {p for n, p in model.named_parameters() if n in names}
+        for parameter, rate in rates.items():
+            assert rate == pytest.approx(expected[parameter])
     assert all(p.requires_grad for p in model.parameters())
 
 
@@ -316,9 +336,13 @@ def test_features_move_the_head_only(make):
     assert moved == {"output.weight", "output.bias"}
     x, labels = transfer.features(model, batches()).double(), texts()[1]
     right = (predict_classes(model, batches()) == labels).mean()
-    own = LogisticRegression(max_iter=1000)
+    own = GridSearchCV(
+        LogisticRegression(max_iter=1000), {"C": [1e-4, 1e-3, 1e-2, 0.1, 1.0]},
+        scoring="neg_log_loss",
+    )  # fmt: skip
     scaled = ((x - x.mean(0)) / x.std(0, correction=0)).numpy()
-    assert right == pytest.approx(own.fit(scaled, labels).score(scaled, labels))
+    own.fit(scaled, labels)
+    assert right == (own.predict(scaled) == labels).mean()
 
 
 @pytest.mark.parametrize("make", [transformer, albert])
@@ -335,6 +359,20 @@ def test_low_rank_changes_have_their_rank_and_are_merged(make):
     for name in adapted:
         assert torch.linalg.matrix_rank(changes[name], rtol=1e-4) <= 2, name
     assert all(p.requires_grad for p in model.parameters())
+
+
+def test_an_interrupted_adaptation_leaves_a_plain_model_that_can_learn(monkeypatch):
+    def stop(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(transfer.training, "fit_classifier", stop)
+    model = transformer()
+    names = [name for name, _ in model.named_parameters()]
+    for strategy in ("lora", "gradual"):
+        with pytest.raises(KeyboardInterrupt):
+            transfer.adapt(model, strategy, batches(), CONFIG)
+        assert [name for name, _ in model.named_parameters()] == names
+        assert all(p.requires_grad for p in model.parameters())
 
 
 def test_what_was_frozen_before_stays_frozen_after_an_error():

@@ -81,6 +81,14 @@ def test_answers_come_in_the_order_of_the_texts():
     assert (tp.answers(model, turned, tp.words(vocabulary)) == turned.labels).all()
 
 
+def test_shares_and_leads_are_those_of_the_bootstrap():
+    right, half = FILM.labels, np.zeros(60, int)
+    assert tp.share(right, FILM) == (1, 1, 1) and tp.share(half, FILM).value == 0.5
+    gap = tp.lead(right, half, FILM)
+    assert gap.value == 0.5 and 0.3 < gap.low < 0.5 < gap.high < 0.7
+    assert tp.lead(half, half, FILM) == (0, 0, 0)
+
+
 def test_nbsvm_learns_what_is_shared_by_both_domains():
     assert (tp.nbsvm(FILM, SHOP) == SHOP.labels).all()  # the same words of praise and blame
 
@@ -128,5 +136,5 @@ def test_pieces_are_those_of_the_tokenizer():
 
 
 def test_too_few_labels_for_the_classes_are_refused():
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="classes = 2"):
         FILM.few(1)

@@ -1,9 +1,12 @@
 """The tables of the transfer grid against runs whose numbers are written down here."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
-from tutorial_lib import transfer_tables
+from book import pages
+from tutorial_lib import results, transfer_tables
 from tutorial_lib.data.provenance import Provenance
 from tutorial_lib.results import Recorder
 
@@ -117,3 +120,17 @@ def test_ranks_are_told_with_what_they_train():
 def test_every_row_has_as_many_cells_as_the_head(table):
     lines = getattr(transfer_tables, table)([COUNTS, NETWORK]).splitlines()
     assert len({line.count("|") for line in lines}) == 1
+
+
+@pytest.mark.parametrize("recorded", [[COUNTS, NETWORK], [NETWORK], []])
+def test_the_page_is_made_of_whatever_is_recorded(recorded, tmp_path):
+    (tmp_path / "book" / "results").mkdir(parents=True)
+    for number, run in enumerate(recorded):  # the names of tasks are those of files
+        results.write(
+            dataclasses.replace(run, task=f"transfer-{number}"), tmp_path / "book/results"
+        )
+    page = pages.transfer_page(tmp_path)
+    assert page.count("<details>") == len(recorded)
+    assert page.count("<figure") == 2 * bool(recorded)  # the curve and the LSTM's matrix
+    assert ("From film to shop" in page) is bool(recorded)
+    assert pages.results_page(tmp_path) == ""

@@ -59,14 +59,11 @@ def encode(
     if first is None or last is None:
         raise ValueError("the tokenizer has no [CLS] and [SEP]: is it the one of this encoder?")
     room = max_length - 2
-    start = round(head * room)
     encoded, texts = [], iter(texts)
     while some := list(islice(texts, AT_ONCE)):
         plain = [text.normalize(string) for string in some]
         for encoding in tokenizer.encode_batch(plain, add_special_tokens=False):
-            ids = encoding.ids
-            if len(ids) > room:
-                ids = ids[:start] + ids[len(ids) - (room - start) :]
+            ids = text.cut_middle(encoding.ids, room, head)
             encoded.append(np.array([first, *ids, last], np.int32))
     return encoded
 

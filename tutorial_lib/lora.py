@@ -21,8 +21,8 @@ class LoRALinear(nn.Module):
     Args:
         linear: the layer; it is kept, not copied, and frozen.
         rank: of the change, r.
-        alpha: the change is scaled by alpha / r, so that the rate need not be chosen anew for
-            each rank.
+        alpha: the change is scaled by alpha / r. The authors leave it alone as they change the
+            rank, so that the learning rate need not be chosen anew.
 
     Raises:
         ValueError: a rank that the matrix cannot have, or alpha not above 0.
@@ -84,19 +84,11 @@ def add(
         ValueError: no linear layer has such a name, the model is adapted already, or as for
             `LoRALinear`; the model is then as it was.
     """
-    if any(isinstance(part, LoRALinear) for part in model.modules()):
-        raise ValueError("the model is adapted already: merge it first")
-    targets = tuple(targets)
-    found = {
-        name: part
-        for name, part in model.named_modules()
-        if isinstance(part, nn.Linear) and name.rpartition(".")[2] in targets and name != "output"
-    }
-    if not found:
-        raise ValueError(f"no linear layer of the model is called {' or '.join(targets)}")
+    found = _targets(model, targets)
     learns = {name: p.requires_grad for name, p in model.named_parameters()}
     try:
-        adapted = {n: LoRALinear(p, rank, alpha or float(rank)) for n, p in found.items()}
+        scale = float(rank) if alpha is None else alpha
+        adapted = {name: LoRALinear(part, rank, scale) for name, part in found.items()}
     except ValueError:
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(learns[name])
@@ -109,6 +101,18 @@ def add(
     return list(adapted)
 
 
+def size(model: nn.Module, rank: int, targets: Iterable[str] = ATTENTION) -> int:
+    """Return how many numbers would learn after `add`, those of the head among them.
+
+    Raises:
+        ValueError: as for `add`.
+    """
+    layers = _targets(model, targets).values()
+    head = getattr(model, "output", None)
+    own = sum(p.numel() for p in head.parameters()) if isinstance(head, nn.Linear) else 0
+    return own + sum(rank * (layer.in_features + layer.out_features) for layer in layers)
+
+
 def merge(model: nn.Module) -> list[str]:
     """Make plain linear layers of the adapted ones, in place; nothing else is changed or freed.
 
@@ -118,6 +122,21 @@ def merge(model: nn.Module) -> list[str]:
     found = [name for name, part in model.named_modules() if isinstance(part, LoRALinear)]
     for name in found:
         _replace(model, name, model.get_submodule(name).merged())
+    return found
+
+
+def _targets(model: nn.Module, targets: Iterable[str]) -> dict[str, nn.Linear]:
+    """Return the layers to adapt by their full names."""
+    if any(isinstance(part, LoRALinear) for part in model.modules()):
+        raise ValueError("the model is adapted already: merge it first")
+    targets = tuple(targets)
+    found = {
+        name: part
+        for name, part in model.named_modules()
+        if isinstance(part, nn.Linear) and name.rpartition(".")[2] in targets and name != "output"
+    }
+    if not found:
+        raise ValueError(f"no linear layer of the model is called {' or '.join(targets)}")
     return found
 
 

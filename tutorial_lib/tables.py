@@ -83,13 +83,13 @@ def ablation(run: Run) -> str:
     lines = [
         f"| {run.model} | accuracy | difference |",
         "|---|--:|--:|",
-        f"| the recipe as it is | {_percent(base)} | |",
+        f"| the recipe as it is | {percent(base)} | |",
     ]
     for name, values in run.metrics.items():
         if name.startswith(CHANGED):
             difference = [value - before for value, before in zip(values, base, strict=True)]
-            changed, gain = name.removeprefix(CHANGED), _percent(difference, "+")
-            lines.append(f"| {changed} | {_percent(values)} | {gain} |")
+            changed, gain = name.removeprefix(CHANGED), percent(difference, "+")
+            lines.append(f"| {changed} | {percent(values)} | {gain} |")
     return "\n".join(lines)
 
 
@@ -138,7 +138,7 @@ def by_labels(run: Run) -> str:
     for metric, values in run.metrics.items():
         if metric.endswith(" labels"):
             method, amount = metric.removesuffix(" labels").rsplit(", ", 1)
-            cells.setdefault(method, {})[int(amount.replace(",", ""))] = _percent(values)
+            cells.setdefault(method, {})[int(amount.replace(",", ""))] = percent(values)
     amounts = sorted({amount for row in cells.values() for amount in row})
     lines = [
         "| accuracy with so many labels | " + " | ".join(f"{n:,}" for n in amounts) + " |",
@@ -154,6 +154,7 @@ def by_labels(run: Run) -> str:
     return "\n".join(lines)
 
 
-def _percent(values: Sequence[float], sign: str = "") -> str:
+def percent(values: Sequence[float], sign: str = "") -> str:
+    """Return mean ± standard deviation of shares over seeds, in per cent."""
     spread = statistics.stdev(values) if len(values) > 1 else 0.0
     return f"{100 * statistics.fmean(values):{sign}.1f} ± {100 * spread:.1f}"

@@ -7,6 +7,7 @@ Shapes: N texts, F features (what the head reads).
 """
 
 import contextlib
+import copy
 import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -135,22 +136,29 @@ def features(model: nn.Module, batches: Iterable[dict[str, Tensor]]) -> Float[Te
 
 
 def fit_head(
-    head: nn.Linear, x: Float[Tensor, "N F"], labels: Sequence[int] | np.ndarray, c: float = 1.0
+    head: nn.Linear,
+    x: Float[Tensor, "N F"],
+    labels: Sequence[int] | np.ndarray,
+    c: float | None = None,
 ) -> nn.Linear:
     """Set a head to the logistic regression on features.
 
     The features are scaled to deviation 1 for the fit, and the scale is put into the weights.
 
     Args:
-        c: inverse strength of the penalty on the weights, as in scikit-learn.
+        c: inverse strength of the penalty on the weights, as in scikit-learn. If None, the one of
+            0.0001, 0.001, … 1 with the best likelihood in cross-validation on these texts: few
+            labels and many features need a strong one.
 
     Returns:
         The head itself.
 
     Raises:
-        ValueError: a class of the head without an example, or labels that do not fit.
+        ValueError: a class of the head without an example, or with one only where c is to be
+            found; labels that do not fit.
     """
     from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import GridSearchCV
 
     labels = np.asarray(labels)
     if labels.shape != (len(x),) or set(np.unique(labels)) != set(range(head.out_features)):
@@ -159,7 +167,16 @@ def fit_head(
         )
     deviation, mean = torch.std_mean(x.double(), 0, correction=0)
     scale = 1 / deviation.clamp(min=1e-6)  # [F]
-    found = LogisticRegression(C=c, max_iter=1000).fit(((x - mean) * scale).numpy(), labels)
+    model = LogisticRegression(max_iter=1000)
+    if c is None:
+        folds = min(5, np.bincount(labels).min())
+        if folds < 2:
+            raise ValueError("cross-validation needs two examples of each class; or give c")
+        model = GridSearchCV(model, {"C": np.logspace(-4, 0, 5)}, scoring="neg_log_loss", cv=folds)
+    else:
+        model.set_params(C=c)
+    model.fit(((x - mean) * scale).numpy(), labels)
+    found = model if c is not None else model.best_estimator_
     weight = torch.from_numpy(found.coef_) * scale  # [C F], [1 F] for two classes
     bias = torch.from_numpy(found.intercept_) - weight @ mean
     if len(weight) == 1:  # one logit for the second class: half of it to each
@@ -223,7 +240,7 @@ def adapt(
     learned = {name for name, p in model.named_parameters() if p.requires_grad}
 
     def fit(passes: TrainConfig, decay: float) -> None:
-        groups = parameter_groups(model, config.lr, decay=decay)
+        groups = parameter_groups(model, config.lr, decay=decay, weight_decay=config.weight_decay)
         training.fit_classifier(model, batches, None, passes, optimizer=groups, progress=progress)
 
     try:
@@ -232,12 +249,14 @@ def adapt(
             fit_head(model.output, features(model, batches), labels.numpy())
         elif strategy == "lora":
             lora.add(model, rank)
-            fit(config, 1.0)
-            lora.merge(model)
+            try:
+                fit(config, 1.0)
+            finally:
+                lora.merge(model)
         elif strategy in ("full", "gradual"):
             for count in range(1, max(depths(model).values()) + 1 if strategy == "gradual" else 1):
                 unfreeze(model, count)
-                fit(dataclasses.replace(config, epochs=1), decay)
+                fit(dataclasses.replace(config, epochs=1, seed=config.seed + count), decay)
             model.requires_grad_(True)
             fit(config, decay)
         else:
@@ -260,7 +279,7 @@ def forgetting(before: nn.Module, after: nn.Module, batches: Iterable[dict[str, 
     labels = training.predict(before, lambda _, batch: batch["labels"], batches).numpy()
 
     def right(model: nn.Module) -> float:
-        with another_head(model, before.output):
+        with another_head(model, copy.deepcopy(before.output).to(model.output.weight)):
             return float((training.predict_classes(model, batches) == labels).mean())
 
     return right(before) - right(after)

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import nn
 
-from tutorial_lib import data, finetuning, text, training, transfer
+from tutorial_lib import data, evaluation, finetuning, text, training, transfer
 from tutorial_lib.baselines import NBSVM, bag_of_words
 from tutorial_lib.semi_supervised import stratified
 from tutorial_lib.training import TrainConfig
@@ -61,8 +61,7 @@ def read(splits: "datasets.DatasetDict", *names: str, most: int | None = None) -
 
 def ends(string: str) -> list[str]:
     """Return a text's words; of a long text a quarter from its beginning, the rest from its end."""
-    found, first = text.words(string), LONGEST // 4
-    return found if len(found) <= LONGEST else found[:first] + found[first - LONGEST :]
+    return text.cut_middle(text.words(string), LONGEST)
 
 
 def vocabulary(*parts: Texts, max_size: int | None = None) -> Vocabulary:
@@ -110,8 +109,10 @@ def learn(
 
     Args:
         epochs: over the texts; `passes` if None.
+        seed: of the order of the texts, of dropout and of what begins at random.
         more: for `transfer.adapt`.
     """
+    torch.manual_seed(seed)
     config = TrainConfig(
         epochs or passes(len(texts.labels)), lr, schedule="slanted", warmup=0.1, seed=seed
     )
@@ -122,6 +123,16 @@ def learn(
 def answers(model: nn.Module, texts: Texts, encode: Read) -> Int64[np.ndarray, "N"]:
     """Return the class that a model gives each text."""
     return training.predict_classes(model, batches(texts, encode))
+
+
+def share(says: Int64[np.ndarray, "N"], texts: Texts) -> evaluation.Interval:
+    """Return the share of right answers, with its 95 % interval over the texts."""
+    return evaluation.bootstrap(texts.labels, says, _classes(texts, says))
+
+
+def lead(a: Int64[np.ndarray, "N"], b: Int64[np.ndarray, "N"], texts: Texts) -> evaluation.Interval:
+    """Return how many more of the answers a are right than of b, with the paired interval."""
+    return evaluation.paired_bootstrap(texts.labels, a, b, _classes(texts, a, b))
 
 
 def nbsvm(texts: Texts, asked: Texts, seed: int = 0) -> Int64[np.ndarray, "N"]:
@@ -135,8 +146,8 @@ class Matrix(NamedTuple):
     """What each domain, in rows, is worth to each other, in columns.
 
     Attributes:
-        untrained: accuracy on the target of the source's model as it is; on the diagonal, of a
-            domain's model on the domain itself.
+        untrained: accuracy on the target of the source's model, only its words moved; on the
+            diagonal, of a domain's model on the domain itself.
         tuned: the same after fine-tuning with few labels; NaN on the diagonal.
         distance: proxy A-distance; NaN on the diagonal.
     """
@@ -183,8 +194,9 @@ def matrix(
             if source != target:
                 learn(model, others.few(labels), encode, lr=lr / 2, decay=decay)
                 found[1, i, j] = right(model)
+            if i < j:
                 pair = texts.strings[:compared], others.strings[:compared]
-                found[2, i, j] = transfer.domain_distance(*pair)
+                found[2, i, j] = found[2, j, i] = transfer.domain_distance(*pair)
     return Matrix(*found)
 
 
@@ -198,6 +210,7 @@ def strategies(
     lr: float,
     decay: float = 0.6,
     keep: Sequence[int] | None = None,
+    seed: int = 0,
     **more: Any,
 ) -> tuple[dict[str, nn.Module], dict[str, Int64[np.ndarray, "N"]]]:
     """Carry copies of a model to a target, by each strategy; return them and their answers.
@@ -205,19 +218,25 @@ def strategies(
     Args:
         model: what the source has taught, its words moved; it stays as it is.
         texts, scored: of the target: to learn from, and to be asked.
-        lr: of the head; LoRA's factors, which begin at nothing, get twice as much.
+        lr: of the head; for `lora` head and factors, which have further to go, get twice as much.
         keep: the classes of the source's head that begin the target's; a new head if None.
+        seed: of everything that is random.
         more: for `learn`.
     """
     models, says = {}, {}
-    classes = int(texts.labels.max()) + 1
+    classes = _classes(texts, scored.labels)
     for name in names:
         start = copy.deepcopy(model)
+        torch.manual_seed(seed)
         if keep is None:
             transfer.new_head(start, classes)
         else:
             transfer.keep_classes(start, keep)
         rate = 2 * lr if name == "lora" else lr
-        models[name] = learn(start, texts, encode, name, lr=rate, decay=decay, **more)
+        models[name] = learn(start, texts, encode, name, lr=rate, decay=decay, seed=seed, **more)
         says[name] = answers(start, scored, encode)
     return models, says
+
+
+def _classes(texts: Texts, *labels: Int64[np.ndarray, "N"]) -> int:
+    return int(max(some.max() for some in (texts.labels, *labels))) + 1

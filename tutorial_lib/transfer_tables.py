@@ -5,13 +5,14 @@ A run of the grid is one family of models on one pair of domains; its metrics ar
 correlation over what the runs hold.
 """
 
-import statistics
 from collections.abc import Mapping, Sequence
+from statistics import fmean, stdev
 
 import numpy as np
 
 from tutorial_lib import plots
 from tutorial_lib.results import Run
+from tutorial_lib.tables import percent
 
 AT = 100  # labels, where the runs hold intervals
 LABELS = " labels"
@@ -61,17 +62,17 @@ def by_amount(runs: Sequence[Run]) -> str:
     """
     table, columns = ways(runs), sorted({n for run in runs for n in amounts(run)})
     zero = {family(run): run.metrics["source only"] for run in runs if "source only" in run.metrics}
-    best = {n: max(_mean(row[n]) for row in table.values() if n in row) for n in columns}
+    best = {n: max(fmean(row[n]) for row in table.values() if n in row) for n in columns}
     lines = [
         "| family | method | no label | " + " | ".join(f"{n:,}" for n in columns) + " |",
         "|---|---|--:|" + "--:|" * len(columns),
     ]
     seen = set()
     for (name, method), row in table.items():
-        first = _cell(zero[name]) if name in zero and name not in seen else ""
+        first = percent(zero[name]) if name in zero and name not in seen else ""
         seen.add(name)
         cells = [
-            (f"**{_cell(row[n])}**" if _mean(row[n]) == best[n] else _cell(row[n]))
+            (f"**{percent(row[n])}**" if fmean(row[n]) == best[n] else percent(row[n]))
             if n in row
             else "—"
             for n in columns
@@ -103,9 +104,9 @@ def differences(runs: Sequence[Run]) -> str:
 
 
 def curves(source: str, target: str, runs: Sequence[Run]) -> plots.Picture:
-    """Draw a pair's learning curves: each family fine-tuned after the source, and NB-SVM.
+    """Draw a pair's learning curves: each family fine-tuned after the source, and two baselines.
 
-    The bars are standard deviations over the seeds.
+    These are NB-SVM and TextCNN from scratch. The bars are standard deviations over the seeds.
     """
     drawn, (ax,) = plots.figure(height=3.6)
     shown = {
@@ -115,7 +116,7 @@ def curves(source: str, target: str, runs: Sequence[Run]) -> plots.Picture:
     }
     ends = []
     for k, (name, row) in enumerate(shown.items()):
-        means, spreads = zip(*((_mean(v), _spread(v)) for v in row.values()), strict=True)
+        means, spreads = zip(*((fmean(v), stdev(v)) for v in row.values()), strict=True)
         ax.errorbar(
             list(row), means, yerr=spreads, label=name, color=plots.COLOURS[k % 7], capsize=2,
             marker=plots.MARKERS[k % 7], linestyle=plots.DASHES[k % 4],
@@ -134,27 +135,28 @@ def curves(source: str, target: str, runs: Sequence[Run]) -> plots.Picture:
 
 
 def heat(grid: Pairs, name: str) -> plots.Picture:
-    """Draw, for one family, what each source gives each target: accuracy, and gain over scratch."""
+    """Draw, for one family, what each source gives each target: the gain over from scratch."""
     of_pair = {pair: run for pair, runs in grid.items() for run in runs if family(run) == name}
     sources = sorted({source for source, _ in of_pair})
     targets = sorted({target for _, target in of_pair})
-    right, gain = np.full((2, len(sources), len(targets)), np.nan)
+    gain = np.full((len(sources), len(targets)), np.nan)
     for (source, target), run in of_pair.items():
-        place = sources.index(source), targets.index(target)
-        right[place] = run.mean(f"full, {AT} labels")
-        gain[place] = right[place] - run.mean(f"{SCRATCH}, {AT} labels")
-    maps = {f"accuracy, {AT} labels": right, "gain over scratch": gain}
-    caption = f"{name}, fine-tuned with {AT} labels of the target."
-    return plots.heat_maps(maps, sources, targets, x="target", y="source", caption=caption)
+        gain[sources.index(source), targets.index(target)] = _gain(run)
+    caption = f"{name}, fine-tuned with {AT} labels of the target: accuracy gained."
+    return plots.heat_maps(
+        {"gain over scratch": gain}, sources, targets, x="target", y="source", caption=caption
+    )
 
 
 def distances(grid: Pairs) -> str:
-    """Return each pair's distance beside what the source gave each family at 100 labels.
+    """Return the distance of pairs beside what the source gave each family at 100 labels.
 
-    Below the table, for each family the correlation of distance and gain over all pairs.
+    Pairs that lack the run of a family are left out. In the last row, for each family the
+    correlation of distance and gain over the pairs of the table.
     """
-    names = list(dict.fromkeys(family(r) for runs in grid.values() for r in runs))
-    names.remove(COUNTS)
+    names = [
+        n for n in dict.fromkeys(family(r) for runs in grid.values() for r in runs) if n != COUNTS
+    ]
     rows = []
     for (source, target), runs in grid.items():
         of_family = {family(run): run for run in runs}
@@ -190,13 +192,13 @@ def guide(grid: Pairs) -> str:
         for n in sorted({n for row in table.values() for n in row}):
             (name, method), row = max(
                 ((way, row) for way, row in table.items() if n in row),
-                key=lambda item: _mean(item[1][n]),
+                key=lambda item: fmean(item[1][n]),
             )
             lead = "—"
             if n in table.get((COUNTS, COUNTS), {}):
-                lead = f"{100 * (_mean(row[n]) - _mean(table[COUNTS, COUNTS][n])):+.1f}"
+                lead = f"{100 * (fmean(row[n]) - fmean(table[COUNTS, COUNTS][n])):+.1f}"
             best = name if name == method else f"{name}, {method}"
-            lines.append(f"| {source} | {target} | {n:,} | {best} | {_cell(row[n])} | {lead} |")
+            lines.append(f"| {source} | {target} | {n:,} | {best} | {percent(row[n])} | {lead} |")
     return "\n".join(lines)
 
 
@@ -219,12 +221,12 @@ def forgotten(grid: Pairs) -> str:
         for run in runs:
             if "source accuracy" in run.metrics:
                 cells = [
-                    f"{-100 * run.mean(FORGOTTEN + method):+.1f}"
+                    f"{0.0 - 100 * run.mean(FORGOTTEN + method):+.1f}"
                     if FORGOTTEN + method in run.metrics
                     else "—"
                     for method in methods
                 ]
-                before = _cell(run.metrics["source accuracy"])
+                before = percent(run.metrics["source accuracy"])
                 row = f"{source} | {target} | {family(run)} | {before} | {' | '.join(cells)}"
                 lines.append(f"| {row} |")
     return "\n".join(lines)
@@ -237,21 +239,9 @@ def ranks(run: Run) -> str:
         if name.endswith(", accuracy"):
             way = name.removesuffix(", accuracy")
             trained = round(run.mean(f"{way}, trained parameters"))
-            lines.append(f"| {way} | {trained:,} | {4 * trained / 1e3:,.0f} | {_cell(values)} |")
+            lines.append(f"| {way} | {trained:,} | {4 * trained / 1e3:,.0f} | {percent(values)} |")
     return "\n".join(lines)
 
 
 def _gain(run: Run) -> float:
     return run.mean(f"full, {AT} labels") - run.mean(f"{SCRATCH}, {AT} labels")
-
-
-def _mean(values: Sequence[float]) -> float:
-    return statistics.fmean(values)
-
-
-def _spread(values: Sequence[float]) -> float:
-    return statistics.stdev(values) if len(values) > 1 else 0.0
-
-
-def _cell(values: Sequence[float]) -> str:
-    return f"{100 * _mean(values):.1f} ± {100 * _spread(values):.1f}"

@@ -18,7 +18,7 @@ class TrainConfig:
             with their own `lr`, keep theirs; the schedule scales each.
         weight_decay: of AdamW (Loshchilov and Hutter 2019).
         schedule: `constant`, `linear`, `cosine` or `slanted` (linear, but never quite 0).
-        warmup: share of all steps over which the rate climbs from 0.
+        warmup: share of all steps over which the rate climbs from 0 (`slanted`: from 1/32).
         clip: largest norm of the whole gradient; None leaves it as it is.
         average: decay of a moving average of the weights (Polyak and Juditsky 1992), which is
             then what is validated and kept; 0 keeps the weights themselves. Over the first
