@@ -125,10 +125,10 @@ def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch):
     path = results.write(good, tmp_path)
 
     def full(part, *_, **__):
-        part.write_bytes(b"{")
+        part.write_text("{")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_text", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(OSError, match="No space"):
         results.write(good, tmp_path)
     assert results.read(path) == good and len(list(tmp_path.iterdir())) == 1

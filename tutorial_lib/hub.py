@@ -7,7 +7,6 @@ can run any program when it is loaded.
 
 import dataclasses
 import json
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from tutorial_lib import atomic
 from tutorial_lib.albert import Albert, AlbertClassifier, AlbertConfig, AlbertPretraining
 
 if TYPE_CHECKING:
@@ -179,10 +179,10 @@ def save(
             "model_max_length": encoder.config.max_position_embeddings,
             "model_input_names": ["input_ids", "token_type_ids", "attention_mask"],
         }
-        _replace(folder / TOKENIZER, tokenizer.to_str().encode())
-        _replace(folder / TOKENIZER_CONFIG, _json(known))
-    _replace(folder / CONFIG, _json(facts))
-    _replace(folder / WEIGHTS, to_bytes(tensors, metadata={"format": "pt"}))
+        atomic.write(folder / TOKENIZER, tokenizer.to_str().encode())
+        atomic.write(folder / TOKENIZER_CONFIG, _json(known))
+    atomic.write(folder / CONFIG, _json(facts))
+    atomic.write(folder / WEIGHTS, to_bytes(tensors, metadata={"format": "pt"}))
 
 
 def published_name(name: str) -> str:
@@ -362,10 +362,3 @@ def _tokenizer(folder: Path, config: AlbertConfig) -> "tokenizers.Tokenizer | No
 
 def _json(facts: Mapping[str, Any]) -> bytes:
     return (json.dumps(facts, indent=2, sort_keys=True) + "\n").encode()
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Write a file so that at every moment it is either the old one or the new one."""
-    part = path.with_name(f"{path.name}.part")
-    part.write_bytes(content)
-    os.replace(part, path)

@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from tutorial_lib import __version__, evaluation, runtime
+from tutorial_lib import __version__, atomic, evaluation, runtime
 from tutorial_lib.data.provenance import Provenance
 
 PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "datasets", "accelerate")
@@ -242,13 +242,7 @@ def write(run: Run, folder: str | os.PathLike) -> Path:
     check(record, run.task)
     path = Path(folder) / f"{run.task}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(f".{os.getpid()}.part")
-    try:
-        part.write_text(json.dumps(record, indent=1, ensure_ascii=False), encoding="utf-8")
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
-    return path
+    return atomic.write(path, json.dumps(record, indent=1, ensure_ascii=False))
 
 
 def read(path: str | os.PathLike) -> Run:

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from tutorial_lib import atomic
+
 PAD, UNK = 0, 1  # the first two ids of every vocabulary
 SPECIAL = ("<pad>", "<unk>")
 
@@ -87,13 +89,7 @@ class Vocabulary:
 
     def save(self, path: str | os.PathLike) -> None:
         """Write it as JSON; the file at `path` is always the old one or the new one, whole."""
-        path = Path(path)
-        part = path.with_name(f"{path.name}.{os.getpid()}.part")
-        try:
-            part.write_text(json.dumps({"tokens": self.tokens}, indent=0), encoding="utf-8")
-            os.replace(part, path)
-        finally:
-            part.unlink(missing_ok=True)
+        atomic.write(path, json.dumps({"tokens": self.tokens}, indent=0))
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> "Vocabulary":
