@@ -32,7 +32,7 @@ from tutorial_lib import data, evaluation, finetuning, hub, lora, transfer
 from tutorial_lib import transfer_probes as tp
 from tutorial_lib.albert import AlbertClassifier
 from tutorial_lib.attention import TransformerClassifier
-from tutorial_lib.baselines import bag_of_words
+from tutorial_lib.baselines import nbsvm
 from tutorial_lib.cnn import TextCNN
 from tutorial_lib.results import Recorder
 from tutorial_lib.rnn import RecurrentClassifier
@@ -183,7 +183,9 @@ class Source:
         return tp.answers(model, target.score, self.encode)
 
 
-def alone(family: Family, target: Domain, texts: Texts, seed: int, *, pretrained: bool) -> Any:
+def alone(
+    family: Family, target: Domain, texts: Texts, seed: int, *, pretrained: bool
+) -> np.ndarray:
     """Return the answers of a model that has learned the target's texts without a source task."""
     torch.manual_seed(seed)
     encode, words = family.reader(target.learn)
@@ -203,7 +205,6 @@ def networks(
     found = {"from scratch": alone(family, target, texts, seed, pretrained=False)}
     if not family.build:
         found["no source task"] = alone(family, target, texts, seed, pretrained=True)
-    torch.manual_seed(seed)
     arguments = learned.model, texts, target.score, learned.encode
     options = {"lr": family.tuned, "decay": family.decay, "seed": seed}
     models, says = tp.strategies(*arguments, family.strategies, keep=learned.keep, **options)
@@ -242,7 +243,7 @@ def journey(task: str, names: tuple[str, str], kind: str, amounts: Sequence[int]
     if learned:
         record.parameters = sum(p.numel() for p in learned.model.parameters())
     else:
-        record.parameters = len(bag_of_words().fit(texts.strings).vocabulary_)
+        record.parameters = nbsvm(*texts, target.score.strings)[1]
     return record
 
 

@@ -7,7 +7,7 @@ import scipy.sparse
 from sklearn.naive_bayes import MultinomialNB
 from sklearn.svm import LinearSVC
 
-from tutorial_lib.baselines import NBSVM, NaiveBayes, bag_of_words, log_count_ratio
+from tutorial_lib.baselines import NBSVM, NaiveBayes, bag_of_words, log_count_ratio, nbsvm
 from tutorial_lib.baselines import counts as feature_counts
 
 
@@ -151,3 +151,11 @@ def test_settings_out_of_range_are_refused():
         NaiveBayes(alpha=0.0)
     with pytest.raises(ValueError, match="beta"):
         NBSVM(beta=1.5)
+
+
+def test_texts_in_classes_out_is_the_model_on_words_and_pairs():
+    texts, labels = ["good film", "bad film", "good plot", "bad plot"], np.array([1, 0, 1, 0])
+    says, weights = nbsvm(texts, labels, ["good", "bad"], seed=1)
+    assert says.tolist() == [1, 0]
+    assert weights == 8  # 4 words and 4 pairs
+    assert nbsvm([*texts, "dull"], np.array([1, 0, 1, 0, 2]), texts)[1] == 3 * 9

@@ -97,18 +97,6 @@ def test_a_label_that_is_none_is_refused():
         made().labelled_bound(*pad(SENTENCES), torch.tensor([0, 1, 2, 3]))
 
 
-def test_a_draw_keeps_the_shares_of_the_classes():
-    labels = np.repeat([0, 1, 2], [60, 30, 10])
-    rows = semi_supervised.stratified(labels, 20, seed=1)
-    assert len(set(rows.tolist())) == 20
-    assert np.bincount(labels[rows]).tolist() == [12, 6, 2]
-    assert not np.array_equal(rows, semi_supervised.stratified(labels, 20, seed=2))
-    assert semi_supervised.stratified(labels, 100).tolist() == list(range(100))
-    for size in (2, 101):
-        with pytest.raises(ValueError, match="train_size"):
-            semi_supervised.stratified(labels, size)
-
-
 def test_each_way_predicts_every_test_text_and_learns_what_is_easy():
     words, labels = {}, {}
     for seed, split in enumerate(("train", "test")):

@@ -6,7 +6,7 @@ trees are scikit-learn's.
 Shapes: N texts, C classes, V features; `x` is a SciPy sparse matrix of counts, [N, V].
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -177,6 +177,24 @@ class NBSVM:
     def predict(self, x: "scipy.sparse.spmatrix") -> np.ndarray:
         """Return the class with the largest score of each row, [N]."""
         return self.scores(x).argmax(1)
+
+
+def nbsvm(
+    texts: Sequence[str], labels: np.ndarray, asked: Sequence[str], seed: int = 0
+) -> tuple[np.ndarray, int]:
+    """Train NB-SVM on words and pairs of texts; return other texts' classes, and its weights.
+
+    Args:
+        texts, labels: to learn from.
+        asked: texts to classify.
+        seed: of the solver.
+
+    Returns:
+        A class for each text that is asked, [N], and the number of weights.
+    """
+    words = bag_of_words()
+    model = NBSVM(seed=seed).fit(words.fit_transform(texts), labels)
+    return model.predict(words.transform(asked)), model.weights.size
 
 
 def log_count_ratio(

@@ -69,8 +69,8 @@ def add(
 ) -> list[str]:
     """Freeze a model, and give its linear layers of these names a change of low rank to learn.
 
-    A head called `output` at the top of the model stays free: it is new in any case. A layer that
-    serves several times has one change for all its times.
+    A head called `output` at the top of the model stays free. A layer that serves several times
+    has one change for all its times.
 
     Args:
         model: changed in place.

@@ -257,7 +257,11 @@ class RecurrentClassifier(nn.Module):
         self, x: Float[Tensor, "B T E"], mask: Bool[Tensor, "B T"]
     ) -> Float[Tensor, "B C"]:
         """Return the logits of texts that are given as word vectors."""
-        return self.output(self.dropout(self.pool(self.states(self.dropout(x), mask), mask)))
+        return self.output(self.dropout(self.summary(x, mask)))
+
+    def summary(self, x: Float[Tensor, "B T E"], mask: Bool[Tensor, "B T"]) -> Float[Tensor, "B D"]:
+        """Return one vector for each text that is given as word vectors: what the head reads."""
+        return self.pool(self.states(self.dropout(x), mask), mask)
 
     def states(
         self, x: Float[Tensor, "B T E"], mask: Bool[Tensor, "B T"]

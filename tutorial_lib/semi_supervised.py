@@ -18,6 +18,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
 from tutorial_lib import data, training
+from tutorial_lib.baselines import nbsvm
 from tutorial_lib.gaussian import kl_to_prior, reparameterize
 from tutorial_lib.language_model import LanguageModel, full
 from tutorial_lib.rnn import RecurrentClassifier
@@ -113,8 +114,7 @@ class SemiSupervisedVAE(nn.Module):
 
     def _summary(self, ids: Tensor, mask: Tensor) -> Float[Tensor, "B D"]:
         """Return what the encoder's layer knows after reading."""
-        x = self.encoder.dropout(self.encoder.embedding(ids, mask))
-        return self.encoder.pool(self.encoder.states(x, mask), mask)
+        return self.encoder.summary(self.encoder.embedding(ids, mask), mask)
 
     def _logits(self, summary: Tensor) -> Float[Tensor, "B C"]:
         return self.encoder.output(self.encoder.dropout(summary))
@@ -139,21 +139,6 @@ def mixture_bound(
     Equation: eq-unlabelled-bound
     """
     return (log_probs.exp() * (bounds - log_probs)).sum(-1)
-
-
-def stratified(labels: Int64[np.ndarray, "N"], size: int, seed: int = 0) -> Int64[np.ndarray, "_"]:
-    """Return so many rows drawn by the seed, each class in proportion to its share of all.
-
-    Raises:
-        ValueError: fewer rows than classes, more than there are, or so many (but not all) that
-            fewer than one of each class would be left; a class with a single row.
-    """
-    from sklearn.model_selection import train_test_split
-
-    if size == len(labels):
-        return np.arange(size)
-    rows = np.arange(len(labels))
-    return train_test_split(rows, train_size=size, stratify=labels, random_state=seed)[0]
 
 
 def compare(
@@ -187,16 +172,13 @@ def compare(
     """
     from sklearn.linear_model import LogisticRegression
 
-    from tutorial_lib.baselines import NBSVM, bag_of_words
-
     classes, words = int(labels["train"].max()) + 1, model.encoder.embedding.num_embeddings
-    rows = stratified(labels["train"], size, seed)
+    rows = data.stratified(labels["train"], size, seed)
     some, known = [ids["train"][row] for row in rows], labels["train"][rows]
     labelled = data.batches(some, known, token_budget=500, seed=seed)
     test = {split: data.batches(ids[split], token_budget=4_000, shuffle=False) for split in ids}
-    bags = bag_of_words()
-    counts = bags.fit_transform([texts["train"][row] for row in rows])
-    found = {"NB-SVM": NBSVM(seed=seed).fit(counts, known).predict(bags.transform(texts["test"]))}
+    strings = [texts["train"][row] for row in rows]
+    found = {"NB-SVM": nbsvm(strings, known, texts["test"], seed)[0]}
     torch.manual_seed(seed)
     starts = {"encoder from scratch": SentenceVAE(words, **sizes), "VAE's encoder": model}
     for name, start in starts.items():

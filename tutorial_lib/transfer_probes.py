@@ -14,9 +14,8 @@ import torch
 from jaxtyping import Float, Int64
 from torch import nn
 
-from tutorial_lib import data, evaluation, finetuning, text, training, transfer
-from tutorial_lib.baselines import NBSVM, bag_of_words
-from tutorial_lib.semi_supervised import stratified
+from tutorial_lib import baselines, data, evaluation, finetuning, text, training, transfer
+from tutorial_lib.data.batches import Batches
 from tutorial_lib.training import TrainConfig
 from tutorial_lib.vocabulary import Vocabulary
 
@@ -38,7 +37,7 @@ class Texts(NamedTuple):
 
     def few(self, size: int, seed: int = 0) -> "Texts":
         """Return so many of them, drawn by the seed, each class in proportion."""
-        rows = stratified(self.labels, size, seed)
+        rows = data.stratified(self.labels, size, seed)
         return Texts([self.strings[i] for i in rows], self.labels[rows])
 
     def __add__(self, other: "Texts") -> "Texts":
@@ -80,7 +79,7 @@ def pieces(tokenizer: "tokenizers.Tokenizer") -> Read:
     return functools.partial(finetuning.encode, tokenizer=tokenizer, max_length=LONGEST)
 
 
-def batches(texts: Texts, encode: Read, seed: int | None = None) -> Any:
+def batches(texts: Texts, encode: Read, seed: int | None = None) -> Batches:
     """Return batches for training, shuffled by the seed, or in order for scoring."""
     return data.batches(
         encode(texts.strings), texts.labels, shuffle=seed is not None, seed=seed or 0,
@@ -137,9 +136,7 @@ def lead(a: Int64[np.ndarray, "N"], b: Int64[np.ndarray, "N"], texts: Texts) -> 
 
 def nbsvm(texts: Texts, asked: Texts, seed: int = 0) -> Int64[np.ndarray, "N"]:
     """Return the classes that NB-SVM, trained on texts, gives others; it reads all of each."""
-    features = bag_of_words()
-    model = NBSVM(seed=seed).fit(features.fit_transform(texts.strings), texts.labels)
-    return model.predict(features.transform(asked.strings))
+    return baselines.nbsvm(*texts, asked.strings, seed)[0]
 
 
 class Matrix(NamedTuple):

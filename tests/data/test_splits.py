@@ -7,11 +7,12 @@ import subprocess
 import sys
 from collections import Counter
 
+import numpy as np
 import pytest
 
 from tutorial_lib.data import DataError, catalogue
 from tutorial_lib.data.rows import Rows, read_folder
-from tutorial_lib.data.splits import book_split
+from tutorial_lib.data.splits import book_split, stratified
 
 SETS = [name for name in catalogue.names() if name not in catalogue.EMBEDDED]
 
@@ -147,3 +148,15 @@ def test_another_process_with_another_hash_seed_gives_the_same_split():
 def test_what_cannot_be_split_is_an_error(given, complaint):
     with pytest.raises(DataError, match=complaint):
         book_split(given)
+
+
+def test_a_draw_keeps_the_shares_of_the_classes():
+    labels = np.repeat([0, 1, 2], [60, 30, 10])
+    rows = stratified(labels, 20, seed=1)
+    assert len(set(rows.tolist())) == 20
+    assert np.bincount(labels[rows]).tolist() == [12, 6, 2]
+    assert not np.array_equal(rows, stratified(labels, 20, seed=2))
+    assert stratified(labels, 100).tolist() == list(range(100))
+    for size in (2, 101):
+        with pytest.raises(ValueError, match="train_size"):
+            stratified(labels, size)

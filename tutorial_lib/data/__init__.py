@@ -7,6 +7,7 @@ from tutorial_lib.data.errors import DataError, DatasetUnavailable
 from tutorial_lib.data.files import from_files
 from tutorial_lib.data.loading import load
 from tutorial_lib.data.provenance import Provenance, provenance
+from tutorial_lib.data.splits import stratified
 
 __all__ = [
     "DataError",
@@ -18,4 +19,5 @@ __all__ = [
     "load",
     "names",
     "provenance",
+    "stratified",
 ]

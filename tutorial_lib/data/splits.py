@@ -8,6 +8,9 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Collection, Mapping
 
+import numpy as np
+from jaxtyping import Int64
+
 from tutorial_lib.data.errors import DataError
 from tutorial_lib.data.rows import Rows
 
@@ -107,3 +110,18 @@ def _cut(train: list[Item], names: Collection[str]) -> dict[str, list[Item]]:
 def _ordered(items: list[Item]) -> Rows:
     items = sorted(items)
     return Rows([text for _, text, _ in items], [label for _, _, label in items])
+
+
+def stratified(labels: Int64[np.ndarray, "N"], size: int, seed: int = 0) -> Int64[np.ndarray, "_"]:
+    """Return so many rows drawn by the seed, each class in proportion to its share of all.
+
+    Raises:
+        ValueError: fewer rows than classes, more than there are, or so many (but not all) that
+            fewer than one of each class would be left; a class with a single row.
+    """
+    from sklearn.model_selection import train_test_split
+
+    if size == len(labels):
+        return np.arange(size)
+    rows = np.arange(len(labels))
+    return train_test_split(rows, train_size=size, stratify=labels, random_state=seed)[0]
