@@ -40,6 +40,14 @@ class Texts(NamedTuple):
         rows = data.stratified(self.labels, size, seed)
         return Texts([self.strings[i] for i in rows], self.labels[rows])
 
+    def halves(self) -> tuple["Texts", "Texts"]:
+        """Return the first half of them and the second."""
+        middle = len(self.labels) // 2
+        return (
+            Texts(self.strings[:middle], self.labels[:middle]),
+            Texts(self.strings[middle:], self.labels[middle:]),
+        )
+
     def __add__(self, other: "Texts") -> "Texts":
         return Texts(self.strings + other.strings, np.concatenate([self.labels, other.labels]))
 

@@ -1,0 +1,154 @@
+"""The far side of the wall: runs a student's cells and calls what they define.
+
+Started by `sandbox` as a program. Reads requests from its input, one line of JSON each, and writes
+one line for each to its output. The student's code sees neither: its own input and output are
+null. Only this file and `plain` of the project's grader are visible here.
+
+A student may take this process over and send whatever they like. That wins nothing: what is sent
+are values, and the grader's tests judge them on the other side.
+"""
+
+import contextlib
+import json
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+NOBODY = 65534
+
+
+def confine(memory: int, file: int, processes: int) -> None:
+    """Limit memory (bytes), files (bytes) and processes, and give up root's rights if we have them.
+
+    A fork bomb is stopped by the number of processes, which does not bind root.
+    """
+    import resource
+
+    limits = {"RLIMIT_AS": memory, "RLIMIT_FSIZE": file, "RLIMIT_CORE": 0}
+    if sys.platform == "linux":
+        limits["RLIMIT_NPROC"] = processes
+    for name, value in limits.items():
+        resource.setrlimit(getattr(resource, name), (value, value))
+    if os.getuid() == 0:
+        os.setgroups([])
+        os.setgid(NOBODY)
+        os.setuid(NOBODY)
+
+
+def serve() -> None:
+    """Answer requests until there are no more."""
+    from IPython.core.interactiveshell import InteractiveShell
+    from traitlets.config import Config
+
+    requests, replies = os.fdopen(os.dup(0)), os.fdopen(os.dup(1), "w")
+    null = os.open(os.devnull, os.O_RDWR)
+    for stream in (0, 1, 2):
+        os.dup2(null, stream)
+    shell = InteractiveShell.instance(config=Config({"HistoryManager": {"enabled": False}}))
+    for line in requests:
+        request = json.loads(line)
+        reply: dict[str, Any] = {"number": request["number"]}
+        try:
+            if "code" in request:
+                done = shell.run_cell(request["code"])
+                reply["raised"] = said(done.error_before_exec or done.error_in_exec)
+            elif "names" in request:
+                reply["found"] = {name: kind(shell.user_ns, name) for name in request["names"]}
+            else:
+                reply["value"] = answer(shell.user_ns[request["call"]], request)
+        except BaseException as error:  # sys.exit in an answer is a mistake like any other
+            reply["raised"] = said(error)
+        replies.write(json.dumps(reply) + "\n")
+        replies.flush()
+
+
+def said(error: BaseException | None) -> str | None:
+    """Return an error in one line, with the line of the student's code where it arose."""
+    if error is None:
+        return None
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if _cell(frame)]
+    if isinstance(error, SyntaxError) and error.lineno:
+        lines = [error.lineno]
+    place = f" (line {lines[-1]} of the cell)" if lines else ""
+    return f"{type(error).__name__}: {str(error)[:500]}{place}"
+
+
+def _cell(frame: traceback.FrameSummary) -> bool:
+    return frame.filename.startswith("<ipython-input") or "ipykernel_" in frame.filename
+
+
+def kind(names: dict[str, Any], name: str) -> Any:
+    """Return what a name stands for: nothing, a function, or its value packed."""
+    from plain import pack
+
+    if name not in names:
+        return "missing"
+    if callable(names[name]):
+        return "function"
+    try:
+        return {"value": pack(names[name])}
+    except TypeError as error:
+        return {"odd": str(error)}
+
+
+def answer(function: Callable, request: dict[str, Any]) -> Any:
+    """Call a function as the request says; return what was asked about the call, packed."""
+    from plain import pack, unpack
+
+    args, options = unpack(request["args"]), unpack(request["options"])
+    way = {"value": _value, "arguments": _arguments, "gradients": gradients, "steps": steps}
+    return pack(way[request["what"]](function, args, options))
+
+
+def _value(function: Callable, args: tuple, options: dict[str, Any]) -> Any:
+    return function(*args, **options)
+
+
+def _arguments(function: Callable, args: tuple, options: dict[str, Any]) -> Any:
+    """Return the arguments as they are after the call."""
+    function(*args, **options)
+    return args, options
+
+
+def gradients(function: Callable, args: tuple, options: dict[str, Any]) -> Any:
+    """Return the gradients of the sum of a result by every floating-point tensor among `args`.
+
+    None stands for an argument that the result does not depend on.
+    """
+    import torch
+
+    args = [
+        x.requires_grad_() if isinstance(x, torch.Tensor) and x.is_floating_point() else x
+        for x in args
+    ]
+    wanted = [x for x in args if isinstance(x, torch.Tensor) and x.requires_grad]
+    return list(
+        torch.autograd.grad(function(*args, **options).sum(), wanted, allow_unused=True)
+    )
+
+
+def steps(function: Callable, args: tuple, options: dict[str, Any]) -> int:
+    """Return how many instructions of Python a call takes; the work inside NumPy is one."""
+    count = 0
+
+    def trace(frame: Any, event: str, argument: Any) -> Any:
+        nonlocal count
+        frame.f_trace_opcodes, frame.f_trace_lines = True, False
+        count += event == "opcode"
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        function(*args, **options)
+    finally:
+        sys.settrace(before)
+    return count
+
+
+if __name__ == "__main__":
+    confine(*map(int, sys.argv[1:]))
+    with contextlib.suppress(BrokenPipeError, KeyboardInterrupt):
+        serve()
