@@ -49,6 +49,9 @@ def test_a_few_are_drawn_by_the_seed_in_the_classes_proportion():
     assert np.bincount(some.labels).tolist() == [15, 5]
     assert all(texts.labels[int(s)] == y for s, y in zip(*some, strict=True))
     assert texts.few(20, seed=3).strings == some.strings != texts.few(20, seed=4).strings
+    first, second = texts.halves()
+    assert first.strings + second.strings == texts.strings and len(first.labels) == 50
+    assert np.array_equal(np.concatenate([first.labels, second.labels]), texts.labels)
     both = some + texts
     assert both.strings == some.strings + texts.strings and len(both.labels) == 120
 
