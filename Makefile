@@ -1,17 +1,19 @@
 # The commands of this project. All the work is in book/build.py.
 PYTHON ?= python3
 PORT ?= 8000
-export PORT
+export PORT DIR UNSAFE
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help book test serve clean
+.PHONY: help book test serve assignments grade clean
 
 help:
 	@echo "make book    set up .venv, run every notebook, build the pages"
 	@echo "make test    check the style, run the tests and every notebook at smoke scale"
 	@echo "make serve   show the book at http://127.0.0.1:$(PORT)/ (set PORT to change it)"
+	@echo "make assignments        write the students' copies and the solutions"
+	@echo "make grade DIR=FOLDER   grade every notebook in a folder"
 	@echo "make clean   remove everything that was built; .venv stays"
 
-book test serve clean:
+book test serve assignments grade clean:
 	@exec "$(PYTHON)" -m book.build $@

@@ -1,4 +1,4 @@
-"""The commands behind `make`: book, test, serve, clean.
+"""The commands behind `make`: book, test, serve, assignments, grade, clean.
 
 It is started by any Python, makes `.venv` where needed and goes on in there; so this file
 imports only the standard library at its top.
@@ -127,7 +127,22 @@ def clean():
         shutil.rmtree(folder, ignore_errors=True)
 
 
-COMMANDS = {"book": book, "test": test, "serve": serve, "clean": clean}
+def assignments():
+    """Make the students' copies, the solutions and what grading elsewhere needs."""
+    python("grading.generate")
+
+
+def grade():
+    """Grade a folder of notebooks, named in DIR."""
+    folder = os.environ.get("DIR") or sys.exit("which notebooks? make grade DIR=FOLDER")
+    unsafe = ["--unsafe"] if os.environ.get("UNSAFE") else []
+    python("grading.grade", os.path.abspath(folder), *unsafe)
+
+
+COMMANDS = {
+    "book": book, "test": test, "serve": serve, "clean": clean,
+    "assignments": assignments, "grade": grade,
+}  # fmt: skip
 
 
 def main():

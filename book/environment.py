@@ -1,5 +1,7 @@
 """Makes `.venv`, the project's own environment: once, with every version pinned.
 
+Inside it lies a second one, for nbgrader, whose many packages the book does not need.
+
 Standard library only, because it runs before anything is installed, and with no syntax newer
 than Python 3.8, so that an old Python gets the message below and not a syntax error.
 """
@@ -14,62 +16,84 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
-PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-STAMP = VENV / ".installed"
 LOG = ROOT / "_build" / "install.log"
 INPUTS = ("pyproject.toml", "requirements.txt", "constraints.txt")
-HALF_MADE = "half made"
+STAMP, HALF_MADE = ".installed", "half made"
 OLDEST, NEWEST = (3, 11), (3, 13)  # the pinned versions need 3.11; the package ends at 3.13
 
 
 def ensure():
     """Return the Python of `.venv`, after making or mending it where needed."""
-    stamp = STAMP.read_text(encoding="utf-8") if STAMP.exists() else ""
-    if stamp == digest() and PYTHON.exists():
-        return PYTHON
+    return made(VENV, "requirements.txt", INPUTS)
+
+
+def nbgrader():
+    """Return the Python of the environment that has nbgrader, made where needed."""
+    wanted = "requirements-nbgrader.txt"
+    return made(VENV / "nbgrader", wanted, (wanted,))
+
+
+def made(venv, wanted, inputs):
+    """Return the Python of an environment with the packages that a file names.
+
+    `inputs` are all the files that decide what it holds.
+    """
+    python, stamp, now = python_of(venv), venv / STAMP, digest(venv, inputs)
+    was = stamp.read_text(encoding="utf-8") if stamp.exists() else ""
+    if was == now and python.exists():
+        return python
     started = time.monotonic()
-    if stamp == HALF_MADE or not PYTHON.exists():
-        shutil.rmtree(VENV, ignore_errors=True)
-    uv = shutil.which("uv")
+    if was == HALF_MADE or not python.exists():
+        shutil.rmtree(venv, ignore_errors=True)
+    uv, total = shutil.which("uv"), max(len(_lines(name)) for name in inputs)
     try:
-        fill(uv)
+        fill(venv, wanted, total, uv)
     except InstallFailed as failure:
         if not uv:
             raise
         print(f"{failure}\nuv did not succeed; trying pip", flush=True)
-        shutil.rmtree(VENV)
-        fill(None)
-    STAMP.write_text(digest(), encoding="utf-8")
-    print(f"{VENV.name} is ready after {time.monotonic() - started:.0f} s", flush=True)
-    return PYTHON
+        shutil.rmtree(venv)
+        fill(venv, wanted, total, None)
+    stamp.write_text(now, encoding="utf-8")
+    print(f"{venv.relative_to(ROOT)} is ready after {time.monotonic() - started:.0f} s", flush=True)
+    return python
 
 
-def digest():
-    """Return a hash of what decides the environment: the pins and where it lies."""
-    found = hashlib.sha256(os.fsencode(ROOT))  # a moved environment does not work
-    for name in INPUTS:
+def python_of(venv):
+    """Return where an environment has its Python."""
+    return venv / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+
+
+def digest(venv, inputs):
+    """Return a hash of what decides an environment: the pins and where it lies."""
+    found = hashlib.sha256(os.fsencode(venv))  # a moved environment does not work
+    for name in inputs:
         found.update((ROOT / name).read_bytes())
     return found.hexdigest()
 
 
-def fill(uv):
-    """Make `.venv` where there is none, and install the pinned packages into it."""
-    new = not PYTHON.exists()
+def _lines(name):
+    return (ROOT / name).read_text(encoding="utf-8").splitlines()
+
+
+def fill(venv, wanted, total, uv):
+    """Make an environment where there is none, and install about so many packages into it."""
+    python = python_of(venv)
+    new = not python.exists()
     base = interpreter() if new else None
-    VENV.mkdir(exist_ok=True)
-    STAMP.write_text(HALF_MADE, encoding="utf-8")
+    venv.mkdir(exist_ok=True)
+    (venv / STAMP).write_text(HALF_MADE, encoding="utf-8")
     if new:
-        print(f"making {VENV.name} with {base}", flush=True)
+        print(f"making {venv.relative_to(ROOT)} with {base}", flush=True)
         by_uv = [uv, "venv", "--allow-existing", "--python", base]
-        run([*(by_uv if uv else [base, "-m", "venv"]), VENV])
-    total = len((ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines())
-    tool = [uv, "pip"] if uv else [PYTHON, "-m", "pip"]
+        run([*(by_uv if uv else [base, "-m", "venv"]), venv])
+    tool = [uv, "pip"] if uv else [python, "-m", "pip"]
     print(
         f"installing about {total} packages with {'uv' if uv else 'pip'}; "
         f"all it says goes to {LOG.relative_to(ROOT)}",
         flush=True,
     )
-    run([*tool, "install", *(["--python", PYTHON] if uv else []), "-r", "requirements.txt"], total)
+    run([*tool, "install", *(["--python", python] if uv else []), "-r", wanted], total)
 
 
 def interpreter():

@@ -47,11 +47,12 @@ def close(
     wrong = ~np.isclose(found, true, rtol=rtol, atol=atol, equal_nan=True)
     if wrong.any():
         place = tuple(map(int, np.argwhere(wrong)[0])) if found.shape else ""
-        count = f"{int(wrong.sum())} of {wrong.size} numbers" if found.shape else "the number"
-        at = f", the first at {list(place)}" if found.shape else ""
-        raise AssertionError(
-            f"{says}{where}\n{count} wrong{at}: yours is {found[place] if place else found.item()}"
+        count = (
+            f"{int(wrong.sum())} of {wrong.size} numbers are" if found.shape else "the number is"
         )
+        at = f", the first at {list(place)}" if found.shape else ""
+        yours = found[place] if place else found.item()
+        raise AssertionError(f"{says}{where}\n{count} wrong{at}: yours is {yours}")
 
 
 def true(holds: Any, says: str, given: Any = None) -> None:
@@ -80,7 +81,7 @@ def raises(answer: Callable, *args: Any, says: str, **options: Any) -> None:
 
 
 def gradients(answer: Callable, *args: Any, **options: Any) -> list[torch.Tensor | None]:
-    """Return the gradients of the sum of a result by each floating-point tensor of the arguments."""
+    """Return the gradients of a result's sum by each floating-point tensor of the arguments."""
     return _about("gradients", answer, args, options)
 
 
@@ -116,7 +117,9 @@ def as_array(value: Any, says: str) -> np.ndarray:
     try:
         return np.asarray(value, dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise AssertionError(f"{says}\nyour result is no array of numbers: {show(value)}") from error
+        raise AssertionError(
+            f"{says}\nyour result is no array of numbers: {show(value)}"
+        ) from error
 
 
 def show(value: Any) -> str:

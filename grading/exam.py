@@ -22,7 +22,9 @@ from grading.notebooks import ROOT, Assignment, Cell, Question
 from grading.sandbox import Limits
 
 ANSWERS = ROOT / "tests" / "assignments" / "answers"
-HEAD = re.compile(r"^# %% (right|wrong|hard-coded) ([\w]+): ([^|\n]+)(?:\| ([\w-]+) \| (.+))?$", re.M)
+HEAD = re.compile(
+    r"^# %% (right|wrong|hard-coded) ([\w]+): ([^|\n]+)(?:\| ([\w-]+) \| (.+))?$", re.M
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,9 +66,8 @@ def sit(name: str, limits: Limits | None = None) -> list[tuple[Given, str]]:
     The second is empty where the grader did what it must.
     """
     assignment, limits = notebooks.load(name), limits or Limits(call=10)
-    student = marking.Student([c for c in assignment.cells if c.name], limits)
     tests = {test.name for question in assignment.questions for test, _ in question.tests}
-    student.cells = [cell for cell in student.cells if cell.name not in tests]
+    student = marking.Student([c for c in assignment.cells if c.name not in tests], limits)
     given, questions = marking.given(assignment), {q.name: q for q in assignment.questions}
     found = []
     try:

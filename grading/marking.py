@@ -8,12 +8,13 @@ a student's answer here and in the instructor's notebook.
 import contextlib
 import dataclasses
 import io
+import os
 import time
 from collections.abc import Sequence
 from typing import Any
 
 from grading import checks, notebooks
-from grading.notebooks import Assignment, Cell, Question, Submission
+from grading.notebooks import Assignment, Cell, Submission
 from grading.plain import pack, unpack
 from grading.sandbox import Died, Limits, Process
 
@@ -164,6 +165,7 @@ class Answer:
 
 def given(assignment: Assignment) -> dict[str, Any]:
     """Return what the assignment's own cells define, run here."""
+    os.environ["MPLBACKEND"] = "agg"  # its pictures are for students
     names: dict[str, Any] = {"__name__": "tests"}
     with contextlib.redirect_stdout(io.StringIO()):
         for cell in assignment.given:
@@ -173,8 +175,12 @@ def given(assignment: Assignment) -> dict[str, Any]:
 
 def mark(
     assignment: Assignment, submission: Submission, limits: Limits, *, safe: bool = True
-) -> tuple[list[Marked], int]:
-    """Mark a submission; return its marks and the most memory that its process took, in bytes."""
+) -> tuple[list[Marked], dict[str, Any], int]:
+    """Mark a submission.
+
+    Returns:
+        The marks, what the answers' names stand for, and the most memory its process took (bytes).
+    """
     student, found = Student(submission.cells, limits, safe=safe), given(assignment)
     try:
         try:
@@ -193,7 +199,7 @@ def mark(
         ]  # fmt: skip
     finally:
         student.close()
-    return marked, student.peak
+    return marked, found, student.peak
 
 
 def judge(test: Cell, points: int, found: dict[str, Any], why: dict[str, str]) -> Mark:

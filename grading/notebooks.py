@@ -58,7 +58,10 @@ class Question:
 
 @dataclasses.dataclass(frozen=True)
 class Assignment:
-    """An assignment: its name, the cells that are given, the questions, and all cells of code."""
+    """An assignment: its name, the cells that are given, the questions, and all cells of code.
+
+    Cells without a name are the student's to change, such as the one with their name.
+    """
 
     name: str
     title: str
@@ -72,13 +75,10 @@ class Assignment:
 
     @property
     def defined(self) -> dict[str, str]:
-        """For each name that answers define, the question it belongs to."""
-        return {
-            name: question.name
-            for question in self.questions
-            if not question.by_hand
-            for name in names(question.answer.source)
-        }
+        """For each name that answers and free cells define, the question it belongs to."""
+        free = [Cell("", cell.source) for cell in self.cells if not cell.name]
+        answers = [question.answer for question in self.questions if not question.by_hand]
+        return {name: cell.name for cell in (*free, *answers) for name in names(cell.source)}
 
 
 def assignments() -> list[str]:

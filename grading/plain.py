@@ -29,6 +29,8 @@ def pack(value: Any) -> Any:
     """
     if type(value) in WHOLE:
         return value
+    if isinstance(value, str):  # NumPy has a kind of its own
+        return str(value)
     if isinstance(value, torch.Tensor):
         whole = value.detach().cpu().contiguous()
         numbers = whole.reshape(-1).view(torch.uint8).numpy()

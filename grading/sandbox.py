@@ -70,7 +70,7 @@ class Process:
     """
 
     def __init__(self, limits: Limits, *, safe: bool = True) -> None:
-        self.limits, self.number, self.peak = limits, 0, 0
+        self.limits, self.number, self.peak, self.own = limits, 0, 0, None
         program = str(HERE / "inside.py")
         inner = [limits.memory * 3 // 2, limits.scratch, limits.processes]
         self.child = subprocess.Popen(
@@ -84,6 +84,7 @@ class Process:
         except Died as error:
             said = self.child.stderr.read().decode(errors="replace")[-500:]
             raise NoSandbox(f"the sandbox does not start: {error}\n{said}") from error
+        self.own = {process.pid for process in self._tree()}
 
     def run(self, code: str, limit: float) -> str | None:
         """Run a cell; return what it raised, None where it went well."""
@@ -111,7 +112,8 @@ class Process:
             self.child.stdin.flush()
             while True:
                 reply = json.loads(self._line(ends, limit))
-                if reply["number"] == self.number:
+                if reply["number"] == self.number:  # others are from what a cell has left running
+                    self._tidy()
                     return reply
         except BrokenPipeError:
             self._end("the process had ended")
@@ -139,14 +141,32 @@ class Process:
         return bytes(found)
 
     def _memory(self) -> int:
-        """Return the memory of the process and its descendants in bytes."""
-        total = 0
+        """Return the memory of the process and its descendants in bytes, what they share once."""
+        for exact in (False, True):
+            total = 0
+            for process in self._tree():
+                with contextlib.suppress(psutil.Error):
+                    total += process.memory_full_info().pss if exact else process.memory_info().rss
+            if total <= self.limits.memory:  # the exact figure takes long, and is never larger
+                break
+        return total
+
+    def _tree(self) -> list[psutil.Process]:
         with contextlib.suppress(psutil.NoSuchProcess):
             top = psutil.Process(self.child.pid)
-            for process in [top, *top.children(recursive=True)]:
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    total += process.memory_info().rss
-        return total
+            return [top, *top.children(recursive=True)]
+        return []
+
+    def _tidy(self) -> None:
+        """End what a cell has left running; it may start more of itself meanwhile."""
+        ends = time.monotonic() + 5
+        while self.own and (left := [p for p in self._tree() if p.pid not in self.own]):
+            for step in ("suspend", "kill"):
+                for process in left:
+                    with contextlib.suppress(psutil.Error):
+                        getattr(process, step)()
+            if time.monotonic() > ends:
+                self._end("it started processes without end")
 
     def _end(self, why: str) -> None:
         self.close()
@@ -154,10 +174,9 @@ class Process:
 
     def close(self) -> None:
         """End the process and all that it started."""
-        with contextlib.suppress(psutil.NoSuchProcess):
-            for process in psutil.Process(self.child.pid).children(recursive=True):
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    process.kill()
+        for process in self._tree():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
         self.child.kill()
         self.child.wait()
         for pipe in (self.child.stdin, self.child.stdout):
@@ -192,7 +211,9 @@ def wall(limits: Limits) -> list[str]:
             command += ["--symlink", os.readlink(path), str(path)]
         elif path.exists():
             command += ["--ro-bind", str(path), str(path)]
-    shown = dict.fromkeys([*_pythons(), *map(str, (PACKAGE, HERE / "inside.py", HERE / "plain.py"))])
+    shown = dict.fromkeys(
+        [*_pythons(), *map(str, (PACKAGE, HERE / "inside.py", HERE / "plain.py"))]
+    )
     above = {str(folder): None for path in shown for folder in reversed(Path(path).parents)}
     for folder in above:  # made by hand, they would be closed to all but their owner
         command += ["--perms", "0755", "--dir", folder]

@@ -181,8 +181,7 @@ def place(tmp_path, monkeypatch):
     (tmp_path / "requirements.txt").write_text("a\n")
     (tmp_path / "pyproject.toml").write_text("")
     venv = tmp_path / ".venv"
-    paths = {"ROOT": tmp_path, "VENV": venv, "PYTHON": venv / "bin" / "python"}
-    paths |= {"STAMP": venv / ".installed", "LOG": tmp_path / "_build" / "install.log"}
+    paths = {"ROOT": tmp_path, "VENV": venv, "LOG": tmp_path / "_build" / "install.log"}
     for name, path in paths.items():
         monkeypatch.setattr(environment, name, path)
     monkeypatch.setattr(environment.shutil, "which", lambda name: None)
