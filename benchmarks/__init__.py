@@ -9,6 +9,7 @@ from tutorial_lib.results import Recorder
 from tutorial_lib.tables import table
 
 RESULTS = Path(__file__).parents[1] / "book" / "results"
+HALF_DONE = Path(__file__).parents[1] / "_build" / "half-done"  # seeds of runs that were stopped
 
 
 def chosen(module: str, named: list[str], tasks: Collection[str]) -> str | None:

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks import chosen, finish, networks
+from benchmarks import HALF_DONE, chosen, finish, networks
 from tutorial_lib import data, finetuning, hub, text, training
 from tutorial_lib.albert import AlbertClassifier
 from tutorial_lib.baselines import NBSVM, nbsvm
@@ -192,7 +192,7 @@ def record(name: str) -> Recorder:
         hyperparameters=settings(kind, task),
         precision="float64" if kind == "nbsvm" else None,
     )  # fmt: skip
-    for seed in SEEDS:
+    for seed in recorder.left(SEEDS, HALF_DONE):
         with recorder.measure(seed) as run:
             truth, found = [], []
             for texts in texts_of(task, seed):

@@ -27,7 +27,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from benchmarks import RESULTS, chosen, finish
+from benchmarks import HALF_DONE, RESULTS, chosen, finish
 from tutorial_lib import data, evaluation, finetuning, hub, lora, transfer
 from tutorial_lib import transfer_probes as tp
 from tutorial_lib.albert import AlbertClassifier
@@ -224,7 +224,7 @@ def journey(task: str, names: tuple[str, str], kind: str, amounts: Sequence[int]
     title = f"{family.title if family else 'NB-SVM'}: {' to '.join(names)}"
     record = recorder(task, title, names, family, amounts)
     truth, classes, same = target.score.labels, len(target.classes), source.places(target.classes)
-    for seed in SEEDS:
+    for seed in record.left(SEEDS, HALF_DONE):
         with record.measure(seed) as run:
             learned = Source(family, source, target, seed) if family else None
             run.metrics = described(source, target, learned, seed)
@@ -240,10 +240,10 @@ def journey(task: str, names: tuple[str, str], kind: str, amounts: Sequence[int]
                     run.metrics[f"{name}, {amount} labels"] = float((predicted == truth).mean())
                 if amount == AT:
                     run.metrics |= gaps(found, truth, classes)
-    if learned:
-        record.parameters = sum(p.numel() for p in learned.model.parameters())
-    else:
-        record.parameters = nbsvm(*texts, target.score.strings)[1]
+            if learned:
+                record.parameters = sum(p.numel() for p in learned.model.parameters())
+            else:
+                record.parameters = nbsvm(*texts, target.score.strings)[1]
     return record
 
 
@@ -283,7 +283,7 @@ def ranks(task: str) -> Recorder:
     source, target = (Domain.read(name) for name in names)
     family = FAMILIES["mini-albert"]
     record = recorder(task, "mini-ALBERT, LoRA by rank", names, family, [amount])
-    for seed in SEEDS:
+    for seed in record.left(SEEDS, HALF_DONE):
         with record.measure(seed) as run:
             learned, texts = Source(family, source, target, seed), target.learn.few(amount, seed)
             for rank in (*RANKS, 0):
@@ -301,7 +301,7 @@ def ranks(task: str) -> Recorder:
                 everything = sum(p.numel() for p in learned.model.parameters())
                 trained = lora.size(learned.model, rank) if rank else everything
                 run.metrics[f"{name}, trained parameters"] = trained
-    record.parameters = everything
+            record.parameters = everything
     return record
 
 

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks import chosen, finish
+from benchmarks import HALF_DONE, chosen, finish
 from tutorial_lib import data, evaluation, semi_supervised, text, training, vae, vae_probes
 from tutorial_lib.data.batches import Batches
 from tutorial_lib.results import Recorder
@@ -138,12 +138,12 @@ def bounds(name: str, corpus_name: str) -> Recorder:
     task, settings = f"vae-{name}-{corpus_name}", dataclasses.asdict(RECIPES[name])
     settings["spread"] = SPREAD.get(name, 0.0)
     record = recorder(task, f"VAE, {name.replace('-', ' ')}", corpus, texts, **settings)
-    for seed in SEEDS:
+    for seed in record.left(SEEDS, HALF_DONE):
         with record.measure(seed) as run:
             model = train_vae(texts, corpus, name, seed)
             run.metrics = vae.evaluate(model, texts.batches("test"), samples=SAMPLES)
             run.metrics["swap cost"] = vae_probes.swap_cost(model, texts.batches("test"))
-    record.parameters = sum(p.numel() for p in model.parameters())
+            record.parameters = sum(p.numel() for p in model.parameters())
     return record
 
 
@@ -154,7 +154,7 @@ def language_model(corpus_name: str) -> Recorder:
     task = f"language-model-{corpus_name}"
     record = recorder(task, "language model", corpus, texts)
     words = torch.tensor([len(row) + 1.0 for row in texts.ids["test"]])
-    for seed in SEEDS:
+    for seed in record.left(SEEDS, HALF_DONE):
         with record.measure(seed) as run:
             torch.manual_seed(seed)
             model = LanguageModel(texts.words, **{k: v for k, v in SIZES.items() if k != "latent"})
@@ -169,7 +169,7 @@ def language_model(corpus_name: str) -> Recorder:
                 "loss": -found.mean().item(),
                 "perplexity": vae.perplexity(found.double(), words),
             }
-    record.parameters = sum(p.numel() for p in model.parameters())
+            record.parameters = sum(p.numel() for p in model.parameters())
     return record
 
 
@@ -182,7 +182,7 @@ def few_labels() -> Recorder:
         classifier_epochs=20, joint_epochs=JOINT_EPOCHS, alpha=ALPHA,
     )  # fmt: skip
     truth, classes = texts.labels["test"], len(texts.classes)
-    for seed in SEEDS:
+    for seed in record.left(SEEDS, HALF_DONE):
         with record.measure(seed) as run:
             model = train_vae(texts, FEW, "free-bits", seed)
             joint = dataclasses.replace(CONFIG, epochs=JOINT_EPOCHS, average=0.0, seed=seed)
@@ -195,7 +195,7 @@ def few_labels() -> Recorder:
                     run.metrics[f"{name}, {amount} labels"] = float((predicted == truth).mean())
                 if amount == 100:
                     run.metrics |= gaps(found, truth, classes)
-    record.parameters = sum(p.numel() for p in model.parameters())
+            record.parameters = sum(p.numel() for p in model.parameters())
     return record
 
 

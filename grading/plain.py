@@ -32,8 +32,8 @@ def pack(value: Any) -> Any:
     if isinstance(value, str):  # NumPy has a kind of its own
         return str(value)
     if isinstance(value, torch.Tensor):
-        whole = value.detach().cpu().contiguous()
-        numbers = whole.reshape(-1).view(torch.uint8).numpy()
+        whole = torch.empty(value.numel(), dtype=value.dtype)  # one number after the other
+        numbers = whole.copy_(value.detach().reshape(-1)).view(torch.uint8).numpy()
         return {"torch": str(value.dtype).removeprefix("torch."), **_bytes(value.shape, numbers)}
     if isinstance(value, (np.ndarray, np.generic)):
         if value.dtype.kind not in KINDS:

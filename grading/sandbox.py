@@ -113,7 +113,8 @@ class Process:
             while True:
                 reply = json.loads(self._line(ends, limit))
                 if reply["number"] == self.number:  # others are from what a cell has left running
-                    self._tidy()
+                    if "code" in request:
+                        self._tidy()
                     return reply
         except BrokenPipeError:
             self._end("the process had ended")
@@ -128,9 +129,6 @@ class Process:
             while not found.endswith(b"\n"):
                 if time.monotonic() > ends:
                     self._end(f"not done after {limit:g} seconds")
-                self.peak = max(self.peak, memory := self._memory())
-                if memory > self.limits.memory:
-                    self._end(f"more than {self.limits.memory // MIB:,} MiB of memory")
                 if len(found) > self.limits.reply:
                     self._end(f"a value of more than {self.limits.reply // MIB:,} MiB")
                 if ready.select(0.1):
@@ -138,10 +136,12 @@ class Process:
                     if part == b"":
                         self._end("the process ended (by os._exit, or a crash)")
                     found += part or b""
+                else:
+                    self._weigh()
         return bytes(found)
 
-    def _memory(self) -> int:
-        """Return the memory of the process and its descendants in bytes, what they share once."""
+    def _weigh(self) -> None:
+        """Hold the process and its descendants to their memory, counting what they share once."""
         for exact in (False, True):
             total = 0
             for process in self._tree():
@@ -149,7 +149,9 @@ class Process:
                     total += process.memory_full_info().pss if exact else process.memory_info().rss
             if total <= self.limits.memory:  # the exact figure takes long, and is never larger
                 break
-        return total
+        self.peak = max(self.peak, total)
+        if total > self.limits.memory:
+            self._end(f"more than {self.limits.memory // MIB:,} MiB of memory")
 
     def _tree(self) -> list[psutil.Process]:
         with contextlib.suppress(psutil.NoSuchProcess):
@@ -167,6 +169,7 @@ class Process:
                         getattr(process, step)()
             if time.monotonic() > ends:
                 self._end("it started processes without end")
+        self._weigh()
 
     def _end(self, why: str) -> None:
         self.close()

@@ -62,6 +62,30 @@ def test_measure_times_the_block_and_forgets_one_that_fails():
     assert record.seeds == [0] and record.wall[0] >= 0.05 > record.cpu[0]
 
 
+def test_a_stopped_run_goes_on_with_the_seeds_that_are_left(tmp_path):
+    def measured(record, seed):
+        with record.measure(seed) as run:
+            run.score(np.array([0, 1]), np.array([0, seed]), ["no", "yes"])
+        record.parameters = 7
+
+    whole, first = recorder(), recorder()
+    for seed in range(3):
+        measured(whole, seed)
+    assert first.left(range(3), tmp_path) == [0, 1, 2]
+    measured(first, 0)
+    measured(first, 1)
+    other = recorder(hyperparameters={"alpha": 2.0})
+    assert other.left(range(3), tmp_path) == [0, 1, 2]  # not the same run
+    second = recorder()
+    assert second.left(range(3), tmp_path) == [2]
+    measured(second, 2)
+    times = {"wall_seconds": [0.0] * 3, "cpu_seconds": [0.0] * 3, "peak_memory_mb": 1.0}
+    assert dataclasses.replace(second.run(), **times) == dataclasses.replace(whole.run(), **times)
+    assert second.run().wall_seconds[:2] == first.wall
+    second.write(tmp_path / "out")
+    assert recorder().left(range(3), tmp_path) == [0, 1, 2]  # it is written: begin anew
+
+
 def test_seeds_that_report_different_metrics_are_refused():
     record = recorder()
     for seed, name in enumerate(["accuracy", "f1"]):

@@ -20,7 +20,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -192,6 +192,8 @@ class Recorder:
         }
         _validate(self.facts, {**SCHEMA, "required": list(self.facts)}, task)
         self.parameters = 0
+        self.kept: Path | None = None
+        self.peak = 0.0
         self.seeds: list[int] = []
         self.wall: list[float] = []
         self.cpu: list[float] = []
@@ -206,6 +208,34 @@ class Recorder:
         self.cpu.append(round(time.process_time() - cpu, 3))
         self.seeds.append(seed)
         self.measured.append(measured)
+        if self.kept:
+            self.kept.parent.mkdir(parents=True, exist_ok=True)
+            atomic.write(self.kept, json.dumps(self._state()))
+
+    def left(self, seeds: Iterable[int], folder: str | os.PathLike) -> list[int]:
+        """Return the seeds to measure, less those that an earlier process of the same run has.
+
+        Each seed is kept in `folder` when it is measured, and forgotten when the run is written.
+        The same run is one with the same facts: settings, data, versions, machine and commit.
+        """
+        self.kept = Path(folder) / f"{self.facts['task']}.json"
+        if self.kept.exists():
+            state = json.loads(self.kept.read_text(encoding="utf-8"))
+            if state["facts"] == json.loads(json.dumps(self.facts)):
+                self.parameters, self.peak = state["parameters"], state["peak"]
+                for name in ("seeds", "wall", "cpu"):
+                    setattr(self, name, state[name])
+                for metrics, confusion in state["measured"]:
+                    self.measured.append(one := Measured())
+                    one.metrics, one.confusion = metrics, confusion
+        return [seed for seed in seeds if seed not in self.seeds]
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "facts": self.facts, "parameters": self.parameters, "seeds": self.seeds,
+            "wall": self.wall, "cpu": self.cpu, "peak": max(self.peak, runtime.peak_memory_mb()),
+            "measured": [(one.metrics, one.confusion) for one in self.measured],
+        }  # fmt: skip
 
     def run(self) -> Run:
         """Return the finished run.
@@ -224,12 +254,15 @@ class Recorder:
             confusion=[m.confusion for m in self.measured if m.confusion is not None],
             wall_seconds=self.wall,
             cpu_seconds=self.cpu,
-            peak_memory_mb=runtime.peak_memory_mb(),
+            peak_memory_mb=max(self.peak, runtime.peak_memory_mb()),
         )
 
     def write(self, folder: str | os.PathLike) -> Path:
         """Write the run to `folder/task.json` and return that path."""
-        return write(self.run(), folder)
+        path = write(self.run(), folder)
+        if self.kept:
+            self.kept.unlink(missing_ok=True)
+        return path
 
 
 def write(run: Run, folder: str | os.PathLike) -> Path:
