@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from grading import inside
+from grading.plain import KINDS, pack, unpack
 
 
 class AnswerError(Exception):
@@ -99,8 +100,6 @@ def _about(what: str, answer: Any, args: tuple, options: dict[str, Any]) -> Any:
     ask = getattr(answer, "ask", None)
     if ask:
         return ask(what, args, options)
-    from grading.plain import pack, unpack
-
     copies = unpack(pack(args)), unpack(pack(options))
     request = {"what": what, "args": pack(copies[0]), "options": pack(copies[1])}
     return unpack(inside.answer(answer, request))
@@ -115,11 +114,12 @@ def as_array(value: Any, says: str) -> np.ndarray:
     if isinstance(value, torch.Tensor):
         value = value.detach().to(torch.float64).numpy()
     try:
-        return np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise AssertionError(
-            f"{says}\nyour result is no array of numbers: {show(value)}"
-        ) from error
+        found = np.asarray(value)
+    except (TypeError, ValueError):  # rows of different lengths
+        found = np.array(None)
+    if found.dtype.kind not in KINDS:
+        raise AssertionError(f"{says}\nyour result is no array of numbers: {show(value)}")
+    return found if found.dtype.kind == "c" else found.astype(np.float64)
 
 
 def show(value: Any) -> str:

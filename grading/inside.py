@@ -21,8 +21,8 @@ from typing import Any
 NOBODY = 65534
 
 
-def confine(memory: int, file: int, processes: int) -> None:
-    """Limit memory (bytes), files (bytes) and processes, and give up root's rights if we have them.
+def confine(memory: int, file: int, processes: int, nobody: int) -> None:
+    """Limit memory (bytes), files (bytes) and processes; if asked to, become nobody.
 
     A fork bomb is stopped by the number of processes, which does not bind root.
     """
@@ -33,7 +33,7 @@ def confine(memory: int, file: int, processes: int) -> None:
         limits["RLIMIT_NPROC"] = processes
     for name, value in limits.items():
         resource.setrlimit(getattr(resource, name), (value, value))
-    if os.getuid() == 0:
+    if nobody:
         os.setgroups([])
         os.setgid(NOBODY)
         os.setuid(NOBODY)

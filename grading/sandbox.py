@@ -72,7 +72,8 @@ class Process:
     def __init__(self, limits: Limits, *, safe: bool = True) -> None:
         self.limits, self.number, self.peak, self.own = limits, 0, 0, None
         program = str(HERE / "inside.py")
-        inner = [limits.memory * 3 // 2, limits.scratch, limits.processes]
+        nobody = int(safe and os.getuid() == 0)
+        inner = [limits.memory * 3 // 2, limits.scratch, limits.processes, nobody]
         self.child = subprocess.Popen(
             [*(wall(limits) if safe else []), sys.executable, program, *map(str, inner)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -162,7 +163,9 @@ class Process:
     def _tidy(self) -> None:
         """End what a cell has left running; it may start more of itself meanwhile."""
         ends = time.monotonic() + 5
-        while self.own and (left := [p for p in self._tree() if p.pid not in self.own]):
+        while self.own and (
+            left := [p for p in self._tree() if p.pid not in self.own and alive(p)]
+        ):
             for step in ("suspend", "kill"):
                 for process in left:
                     with contextlib.suppress(psutil.Error):
@@ -185,6 +188,14 @@ class Process:
         for pipe in (self.child.stdin, self.child.stdout):
             with contextlib.suppress(BrokenPipeError):
                 pipe.close()
+
+
+def alive(process: psutil.Process) -> bool:
+    """Return whether a process still runs; one that has ended stays listed for a while."""
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def wall(limits: Limits) -> list[str]:

@@ -63,10 +63,13 @@ def test_measure_times_the_block_and_forgets_one_that_fails():
 
 
 def test_a_stopped_run_goes_on_with_the_seeds_that_are_left(tmp_path):
+    truth = np.arange(100) % 2
+
     def measured(record, seed):
         with record.measure(seed) as run:
-            run.score(np.array([0, 1]), np.array([0, seed]), ["no", "yes"])
-        record.parameters = 7
+            right = np.arange(100) < 80 + seed
+            run.score(truth, np.where(right, truth, 1 - truth), ["no", "yes"])
+            record.parameters = 7
 
     whole, first = recorder(), recorder()
     for seed in range(3):

@@ -62,7 +62,7 @@ HOSTILE = {
         "import numpy as np\nhoard = []\nwhile True:\n    hoard.append(np.ones(2**20))",
         "MiB of memory",
     ),
-    "an endless print": ("while True:\n    print('x' * 10_000)", "not done after"),
+    "an endless print": ("while True:\n    print('x' * 10_000)", "this cell was stopped"),
     "a huge result": (
         "def softmax_gradient(probs, upstream):\n    return 'x' * 2**28",
         "",
@@ -88,7 +88,7 @@ HOSTILE = {
         '        os.write(fd, b\'{"number": 5, "value": 20}\\n{"points": 20}\\n\')\n'
         "    except OSError:\n"
         "        pass\n" + ZERO,
-        "small changes",
+        "sent what no reply looks like",
     ),
     "a replaced grader": (
         "import sys\n"
@@ -147,7 +147,7 @@ def without(kind):
 )
 def test_tests_that_a_student_deletes_or_edits_are_asked_all_the_same(change, solved, tmp_path):
     found = points(submit(solved, tmp_path / "01_softmax.ipynb", ZERO, change))
-    assert found["gradient"][0] == 1 and "small changes" in found["gradient"][1][0]
+    assert found["gradient"][0] == 1 and "should grow" in found["gradient"][1][0]
     assert found["softmax"][0] == 6
 
 
@@ -278,7 +278,7 @@ def test_a_folder_is_graded_to_a_table_and_reports_and_again_the_same(solved, tm
     page = (tmp_path / "graded" / "cy__01_softmax.html").read_text()
     assert "<script>alert" not in page and "&lt;script&gt;alert" in page
     page = (tmp_path / "graded" / "bob__hw.html").read_text()
-    assert "gradient-values: 0 of 3" in page and "no array of numbers" in page
+    assert "gradient-values: 0 of 3" in page and "cannot use what" in page
 
     hand = (tmp_path / "graded" / "hand.csv").read_text()
     typed = hand.replace(
