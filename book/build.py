@@ -97,8 +97,9 @@ def test():
     notebooks = sorted(map(str, (ROOT / "notebooks").glob("*.ipynb")))
     python("ruff", "check", ".")
     python("ruff", "format", "--check", ".")
+    assignments = sorted(map(str, (ROOT / "notebooks" / "assignments").glob("*.ipynb")))
     if notebooks:
-        python("nbstripout", "--verify", "--keep-id", *notebooks)
+        python("nbstripout", "--verify", "--keep-id", *notebooks, *assignments)
     smoke = {"TUTORIAL_SCALE": "smoke", "OMP_NUM_THREADS": "1"}
     nbmake = ("--nbmake", "--nbmake-kernel=python3", "--nbmake-timeout=300")
     python("pytest", "-n", "2", *nbmake, "tests", *notebooks, **smoke)

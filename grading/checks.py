@@ -125,7 +125,7 @@ def as_array(value: Any, says: str) -> np.ndarray:
 def show(value: Any) -> str:
     """Return a value in a line or two."""
     if isinstance(value, (np.ndarray, torch.Tensor)):
-        array = value.detach().to(torch.float64).numpy() if torch.is_tensor(value) else value
+        array = as_array(value, "") if torch.is_tensor(value) else value
         text = np.array2string(array, precision=4, threshold=20, separator=", ")
         return text if array.size <= 20 else f"an array of shape {array.shape}: {text}"
     if isinstance(value, (list, tuple)):

@@ -78,6 +78,8 @@ class Student:
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise checks.AnswerError(f"{did} sent what no value looks like") from error
         said = str(reply.get("raised"))
+        if said.startswith("NotImplementedError"):
+            raise checks.AnswerError(f"{name} is not answered")
         kinds = {"ValueError": checks.AnswerValueError, "TypeError": checks.AnswerTypeError}
         kind = kinds.get(said.partition(":")[0], checks.AnswerError)
         raise kind(f"{did} raised {said}")

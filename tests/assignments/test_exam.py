@@ -1,6 +1,10 @@
 """The graders' exam, and that it asks enough."""
 
+import re
+
+import nbformat
 import pytest
+import yaml
 
 from grading import exam, notebooks
 
@@ -32,6 +36,18 @@ def test_an_assignment_is_whole(name):
     tests = [test for question in assignment.questions for test, _ in question.tests]
     assert all(notebooks.visible(test.source).strip() != test.source.strip() for test in tests)
     assert all(notebooks.visible(test.source).strip() for test in tests)
+    settings = yaml.safe_load((notebooks.ROOT / "_config.yml").read_text())["repository"]
+    assert f"%pip install -q git+{settings['url']}" in assignment.given[0].source
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_instructors_page_tells_what_the_assignment_says(name):
+    notebook = nbformat.read(notebooks.SOURCES / f"{name}.ipynb", as_version=4)
+    title = notebook.cells[0].source
+    number, words = re.search(r"# Assignment (\d+): (.+)", title).groups()
+    level, minutes = re.search(r"20 points · (.+?) · (\d+ to \d+) minutes", title).groups()
+    page = (notebooks.ROOT / "book" / "instructors.md").read_text()
+    assert f"| {number} {words} | {level} | {minutes} |" in page
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -63,9 +63,13 @@ def test_only_unanswered_questions_fail_in_a_students_copy(name, handed_out, mon
 
 @pytest.mark.parametrize("name", NAMES)
 def test_an_unanswered_copy_gets_nothing_and_is_told_so(name, handed_out):
-    found = marks(handed_out / "student" / f"{name}.ipynb", name)
-    assert sum(mark.points for mark in found) == 0
-    assert all("not answered" in m.why or "NotImplementedError" in m.why for m in found)
+    assignment = notebooks.load(name)
+    submission = notebooks.submission(handed_out / "student" / f"{name}.ipynb", assignment)
+    marked, _, _ = marking.mark(assignment, submission, Limits())
+    for question in marked:
+        assert sum(mark.points for mark in question.marks) == 0
+        assert not question.marks or any("not answered" in mark.why for mark in question.marks)
+        assert not question.by_hand or question.text == "YOUR ANSWER HERE"
 
 
 def test_solutions_come_without_hidden_tests(handed_out):
