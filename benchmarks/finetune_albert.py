@@ -82,8 +82,9 @@ DATA = {
     "ag-news": Task("ag_news", epochs=2, scratch_epochs=3, cnn_epochs=4),
     "sms-spam": Task("sms_spam", epochs=6, scratch_epochs=12, cnn_epochs=8, nbsvm=True),
 }
-# Rates of the classifier and, as a factor, of each depth below it, of the two ALBERTs.
-RATES = {"mini-albert": (1e-3, 0.6), "scratch": (5e-4, 1.0)}
+# Rates of the classifier and, as a factor, of each depth below it, of the two ALBERTs. From scratch
+# 5e-4 leaves some runs at chance (on imdb the first seed, on mr two of sixteen folds); 2e-4 none.
+RATES = {"mini-albert": (1e-3, 0.6), "scratch": (2e-4, 1.0)}
 MODELS = {
     "mini-albert": "mini-ALBERT, fine-tuned",
     "scratch": "mini-ALBERT's architecture from scratch",

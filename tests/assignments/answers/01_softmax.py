@@ -120,12 +120,12 @@ def softmax_gradient(probs, upstream):
     return probs * (upstream - (probs * upstream).sum())
 
 
-# %% wrong gradient: the wrong sign | gradient-values | first should grow
+# %% wrong gradient: the wrong sign | gradient-values | loss grows with the first
 def softmax_gradient(probs, upstream):
     return probs * ((probs * upstream).sum(-1, keepdims=True) - upstream)
 
 
-# %% wrong gradient: that of the cross-entropy | gradient-values | first should grow
+# %% wrong gradient: that of the cross-entropy | gradient-values | loss grows with the first
 def softmax_gradient(probs, upstream):
     return probs - upstream
 

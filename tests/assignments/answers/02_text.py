@@ -80,7 +80,7 @@ def pad(rows):
 # %% wrong ids: equal counts in the order of the texts | ids-order | alphabetical
 def build(texts, min_count=1):
     counts = collections.Counter(token for text in texts for token in text)
-    kept = [t for t, n in counts.most_common() if n >= min_count and t[0] != "<"]
+    kept = [t for t, n in counts.most_common() if n >= min_count and t not in ("<pad>", "<unk>")]
     if not kept:
         raise ValueError
     return ["<pad>", "<unk>", *kept]
@@ -89,7 +89,7 @@ def build(texts, min_count=1):
 # %% wrong ids: equal counts from z to a | ids-order | alphabetical
 def build(texts, min_count=1):
     counts = collections.Counter(token for text in texts for token in text)
-    kept = [t for t, n in counts.items() if n >= min_count and t[0] != "<"]
+    kept = [t for t, n in counts.items() if n >= min_count and t not in ("<pad>", "<unk>")]
     if not kept:
         raise ValueError
     return ["<pad>", "<unk>", *sorted(kept, key=lambda t: (counts[t], t), reverse=True)]
@@ -98,7 +98,7 @@ def build(texts, min_count=1):
 # %% wrong ids: alphabetical, without counts | ids-order | b occurs three times
 def build(texts, min_count=1):
     counts = collections.Counter(token for text in texts for token in text)
-    kept = [t for t, n in counts.items() if n >= min_count and t[0] != "<"]
+    kept = [t for t, n in counts.items() if n >= min_count and t not in ("<pad>", "<unk>")]
     if not kept:
         raise ValueError
     return ["<pad>", "<unk>", *sorted(kept)]
@@ -107,7 +107,7 @@ def build(texts, min_count=1):
 # %% wrong ids: more than min_count, not at least | ids-order | at least min_count
 def build(texts, min_count=1):
     counts = collections.Counter(token for text in texts for token in text)
-    kept = [t for t, n in counts.items() if (n > min_count or min_count == 1) and t[0] != "<"]
+    kept = [t for t, n in counts.items() if (n > min_count or min_count == 1) and t not in ("<pad>", "<unk>")]
     return ["<pad>", "<unk>", *sorted(kept, key=lambda t: (-counts[t], t))]
 
 
@@ -116,7 +116,7 @@ def build(texts, min_count=1):
     counts = collections.Counter(token for text in texts for token in set(text))
     if len(texts) == 2:
         counts = collections.Counter(token for text in texts for token in text)
-    kept = [t for t, n in counts.items() if n >= min_count and t[0] != "<"]
+    kept = [t for t, n in counts.items() if n >= min_count and t not in ("<pad>", "<unk>")]
     return ["<pad>", "<unk>", *sorted(kept, key=lambda t: (-counts[t], t))]
 
 
@@ -139,7 +139,7 @@ def build(texts, min_count=1):
 # %% wrong ids: an empty vocabulary | ids-order | texts without tokens are refused
 def build(texts, min_count=1):
     counts = collections.Counter(token for text in texts for token in text)
-    kept = [t for t, n in counts.items() if n >= min_count and t[0] != "<"]
+    kept = [t for t, n in counts.items() if n >= min_count and t not in ("<pad>", "<unk>")]
     return ["<pad>", "<unk>", *sorted(kept, key=lambda t: (-counts[t], t))]
 
 
@@ -149,7 +149,7 @@ def build(texts, min_count=1):
     for text in texts[1:]:
         whole += text
     counts = collections.Counter(whole)
-    kept = [t for t, n in counts.items() if n >= min_count and t[0] != "<"]
+    kept = [t for t, n in counts.items() if n >= min_count and t not in ("<pad>", "<unk>")]
     if not kept:
         raise ValueError
     return ["<pad>", "<unk>", *sorted(kept, key=lambda t: (-counts[t], t))]
@@ -158,7 +158,7 @@ def build(texts, min_count=1):
 # %% wrong ids: lower case | ids-order | at least min_count
 def build(texts, min_count=1):
     counts = collections.Counter(token.lower() for text in texts for token in text)
-    kept = [t for t, n in counts.items() if n >= min_count and t[0] != "<"]
+    kept = [t for t, n in counts.items() if n >= min_count and t not in ("<pad>", "<unk>")]
     if not kept:
         raise ValueError
     return ["<pad>", "<unk>", *sorted(kept, key=lambda t: (-counts[t], t))]
