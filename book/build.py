@@ -100,6 +100,7 @@ def test():
     assignments = sorted(map(str, (ROOT / "notebooks" / "assignments").glob("*.ipynb")))
     if notebooks:
         python("nbstripout", "--verify", "--keep-id", *notebooks, *assignments)
+    environment.nbgrader()  # here, once: the tests run side by side
     smoke = {"TUTORIAL_SCALE": "smoke", "OMP_NUM_THREADS": "1"}
     nbmake = ("--nbmake", "--nbmake-kernel=python3", "--nbmake-timeout=300")
     python("pytest", "-n", "2", *nbmake, "tests", *notebooks, **smoke)
@@ -136,7 +137,7 @@ def assignments():
 def grade():
     """Grade a folder of notebooks, named in DIR."""
     folder = os.environ.get("DIR") or sys.exit("which notebooks? make grade DIR=FOLDER")
-    unsafe = ["--unsafe"] if os.environ.get("UNSAFE") else []
+    unsafe = ["--unsafe"] if os.environ.get("UNSAFE") == "1" else []
     python("grading.grade", os.path.abspath(folder), *unsafe)
 
 

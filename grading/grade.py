@@ -8,9 +8,11 @@ gives: type them in and grade again) and a report for each student. A second run
 import argparse
 import csv
 import dataclasses
+import io
 import json
 import os
 import re
+import resource
 import subprocess
 import sys
 import tempfile
@@ -19,10 +21,16 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from grading import marking, notebooks
-from grading.notebooks import ROOT, BadNotebook
-from grading.sandbox import Limits, Process
+import psutil
 
+from grading import marking, notebooks, report
+from grading.notebooks import ROOT, BadNotebook
+from grading.report import plain_cell, printable
+from grading.sandbox import Limits, Process
+from tutorial_lib import atomic
+
+OUT = "graded"  # the folder of results, inside that of the submissions
+GRADER = 12 * 2**30  # bytes of address space for the process that marks one submission
 GRACE = 120  # seconds beyond a submission's own limit, for starting and for the tests
 HAND = ("submission", "question", "of", "points", "comment")
 GRADES = ("submission", "student", "assignment", "points", "of", "open", "name", "note")
@@ -54,12 +62,14 @@ class Graded:
         path = Path(self.submission)
         if len(path.parts) > 1:
             return path.parts[0]
-        return re.sub(rf"[ _-]*{self.assignment}[ _-]*", "", path.stem) or path.stem
+        pattern = rf"[ _-]*{self.assignment}[ _-]*" if self.assignment else "$"
+        return re.sub(pattern, "", path.stem) or path.stem
 
 
 def which(path: Path) -> str:
     """Return the assignment that a notebook answers, by its cells, else by its name; "" if none."""
-    text = path.read_bytes()[: notebooks.LARGEST].decode(errors="replace")
+    with path.open("rb") as file:
+        text = file.read(notebooks.LARGEST).decode(errors="replace")
     here = set(re.findall(r'"grade_id":\s*"([\w-]+)"', text))
     shared = {}
     for name in notebooks.assignments():
@@ -102,7 +112,7 @@ def grade_apart(folder: Path, path: Path, *, safe: bool) -> Graded:
     submission = str(path.relative_to(folder))
     with tempfile.TemporaryDirectory() as aside:
         result = Path(aside, "result.json")
-        command = [sys.executable, "-m", "grading.grade", str(folder), "--one", submission]
+        command = [sys.executable, "-m", "grading.grade", str(folder), f"--one={submission}"]
         command += ["--result", str(result), *([] if safe else ["--unsafe"])]
         said = ""
         try:
@@ -115,8 +125,24 @@ def grade_apart(folder: Path, path: Path, *, safe: bool) -> Graded:
             said = "it took too long"
         if result.exists():
             return Graded(**json.loads(result.read_text()))
-        note, name = f"the grader itself failed: {said}", which(path)
+        note = f"the grader itself failed: {said}"
+        try:
+            name = which(path)
+        except OSError as error:
+            name, note = "", f"the file cannot be read: {error}"
         return nothing(submission, name, note) if name else Graded(submission, "", [], note=note)
+
+
+def handed_in(folder: Path) -> list[Path]:
+    """Return the notebooks below a folder: its own files, not links, and none of what we wrote."""
+    found = []
+    for path in sorted(folder.rglob("*.ipynb")):
+        parts = path.relative_to(folder).parts
+        ours = parts[0] == OUT or any(part.startswith(".") or part == "__MACOSX" for part in parts)
+        link = any(one.is_symlink() for one in [path, *path.parents] if one != folder)
+        if path.is_file() and not link and path.resolve().is_relative_to(folder) and not ours:
+            found.append(path)
+    return found
 
 
 def grade(folder: Path, *, safe: bool, jobs: int) -> list[Graded]:
@@ -126,23 +152,19 @@ def grade(folder: Path, *, safe: bool, jobs: int) -> list[Graded]:
         NoSandbox: there is nothing to run students' code in.
         SystemExit: there is no notebook.
     """
-    from grading import report
-
-    out = folder / "graded"
-    inside = {out, *folder.rglob(".ipynb_checkpoints")}
-    paths = [
-        path for path in sorted(folder.rglob("*.ipynb")) if not inside.intersection(path.parents)
-    ]
+    folder = folder.resolve()
+    out, paths = folder / OUT, handed_in(folder)
     if not paths:
         raise SystemExit(f"there is no notebook in {folder}")
+    hand = read_hand(out / "hand.csv")
     Process(Limits(), safe=safe).close()  # fails here, once, and not for every submission
     started, graded = time.monotonic(), []
     with ThreadPoolExecutor(jobs) as pool:
         for one in pool.map(lambda path: grade_apart(folder, path, safe=safe), paths):
             graded.append(one)
-            print(f"{one.submission}: {report.total(one)[0]} of {report.total(one)[1]}", flush=True)
+            points, of, _ = report.total(one)
+            print(f"{printable(one.submission)}: {points:g} of {of}", flush=True)
     out.mkdir(exist_ok=True)
-    hand = read_hand(out / "hand.csv")
     write_hand(out / "hand.csv", graded, hand)
     write_grades(out / "grades.csv", graded, hand)
     for one in graded:
@@ -156,67 +178,74 @@ def read_hand(path: Path) -> dict[tuple[str, str], dict[str, str]]:
     """Return what a person has typed in: by submission and question, "points" and "comment".
 
     Raises:
-        SystemExit: points that are no number, or more than there are.
+        SystemExit: it is not that table; points that are no number, or more than there are.
     """
     if not path.exists():
         return {}
-    found = {}
-    with path.open(newline="", encoding="utf-8") as file:
-        for number, row in enumerate(csv.DictReader(file), 2):
-            points = row["points"].strip()
-            try:
-                good = not points or 0 <= float(points) <= float(row["of"])
-            except ValueError:
-                good = False
-            if not good:
-                raise SystemExit(f"{path}, line {number}: points {points!r} of {row['of']}")
-            found[row["submission"], row["question"]] = row
+    text, found = path.read_text(encoding="utf-8-sig"), {}
+    comma = ";" if text.partition("\n")[0].count(";") >= len(HAND) - 1 else ","  # a spreadsheet's
+    table = csv.DictReader(io.StringIO(text), delimiter=comma)
+    if missing := set(HAND) - set(table.fieldnames or ()):
+        raise SystemExit(f"{path} has no column {', '.join(sorted(missing))}")
+    for number, row in enumerate(table, 2):
+        points = row["points"].strip().replace(",", ".")
+        try:
+            good = not points or 0 <= float(points) <= float(row["of"])
+        except ValueError:
+            good = False
+        if not good:
+            raise SystemExit(f"{path}, line {number}: points {points!r} of {row['of']}")
+        found[row["submission"], row["question"]] = {**row, "points": points}
     return found
 
 
 def write_hand(path: Path, graded: list[Graded], hand: dict) -> None:
-    """Write a line for each answer that waits for a person, and keep what was typed in."""
-    with path.open("w", newline="", encoding="utf-8") as file:
+    """Write a line for each answer that waits for a person, and keep all that was typed in."""
+    rows = dict(hand)
+    for one in graded:
+        for question in one.questions:
+            if question["by_hand"]:
+                key = plain_cell(one.submission), question["question"]
+                typed = hand.get(key, {"points": "", "comment": ""})
+                fixed = dict(zip(HAND, (*key, question["by_hand"]), strict=False))
+                rows[key] = {**fixed, "points": typed["points"], "comment": typed["comment"]}
+    with io.StringIO(newline="") as file:
         table = csv.DictWriter(file, HAND)
         table.writeheader()
-        for one in graded:
-            for question in one.questions:
-                if question["by_hand"]:
-                    key = one.submission, question["question"]
-                    old = hand.get(key, {"points": "", "comment": ""})
-                    kept = {name: old[name] for name in ("points", "comment")}
-                    fixed = dict(zip(HAND, (*key, question["by_hand"]), strict=False))
-                    table.writerow({**fixed, **kept})
+        table.writerows(rows.values())
+        atomic.write(path, file.getvalue())
 
 
 def write_grades(path: Path, graded: list[Graded], hand: dict) -> None:
     """Write a line for each notebook; `open` are points that still wait for a person."""
-    from grading import report
-
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with io.StringIO(newline="") as file:
         table = csv.writer(file)
         table.writerow(GRADES)
         for one in graded:
             points, of, waiting = report.total(one, hand)
-            row = [one.submission, one.student, one.assignment, f"{points:g}", of, waiting]
-            table.writerow([*row, plain_cell(one.name), plain_cell(one.note)])
+            whose = [plain_cell(one.submission), plain_cell(one.student), one.assignment]
+            told = [plain_cell(one.name), plain_cell(one.note)]
+            table.writerow([*whose, f"{points:g}", of, waiting, *told])
+        atomic.write(path, file.getvalue())
 
 
-def plain_cell(text: str) -> str:
-    """Return a student's text so that no spreadsheet takes it for a formula."""
-    text = " ".join(text.split())[:200]
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@") else text
+def room() -> int:
+    """Return how many submissions this machine can take at once, by processors and memory."""
+    limits = Limits()
+    each = limits.memory + 3 * limits.scratch
+    return max(1, min(os.cpu_count() or 1, psutil.virtual_memory().available // each))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="make grade", description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--unsafe", action="store_true", help="without a sandbox")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--jobs", type=int, default=room())
     parser.add_argument("--one", help=argparse.SUPPRESS)
     parser.add_argument("--result", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.one:
+        resource.setrlimit(resource.RLIMIT_AS, (GRADER, GRADER))
         graded = grade_one(given.folder / given.one, given.one, safe=not given.unsafe)
         given.result.write_text(json.dumps(dataclasses.asdict(graded)))
     elif not given.folder.is_dir():

@@ -4,8 +4,9 @@ Started by `sandbox` as a program. Reads requests from its input, one line of JS
 one line for each to its output. The student's code sees neither: its own input and output are
 null. Only this file and `plain` of the project's grader are visible here.
 
-A student may take this process over and send whatever they like. That wins nothing: what is sent
-are values, and the grader's tests judge them on the other side.
+A student may take this process over and send whatever they like. For values that wins nothing:
+the grader's tests judge them on the other side. What is counted here (`steps`) could be forged by
+someone who studies this file.
 """
 
 import contextlib
@@ -18,37 +19,67 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-NOBODY = 65534
+_get, _set = sys.gettrace, sys.settrace  # before any student's code runs
 
 
-def confine(memory: int, file: int, processes: int, nobody: int) -> None:
-    """Limit memory (bytes), files (bytes) and processes; if asked to, become nobody.
+def confine(memory: int, file: int, processes: int, user: int) -> None:
+    """Limit memory (bytes), files (bytes) and processes; if asked to, become another user.
 
     A fork bomb is stopped by the number of processes, which does not bind root.
     """
     import resource
 
-    limits = {"RLIMIT_AS": memory, "RLIMIT_FSIZE": file, "RLIMIT_CORE": 0}
+    limits = {"RLIMIT_AS": memory, "RLIMIT_FSIZE": file, "RLIMIT_CORE": 0, "RLIMIT_NOFILE": 256}
     if sys.platform == "linux":
         limits["RLIMIT_NPROC"] = processes
     for name, value in limits.items():
         resource.setrlimit(getattr(resource, name), (value, value))
-    if nobody:
+    if user:
         os.setgroups([])
-        os.setgid(NOBODY)
-        os.setuid(NOBODY)
+        os.setgid(user)
+        os.setuid(user)
+    if sys.platform == "linux":
+        forbid()
+
+
+def forbid() -> None:
+    """Refuse the system calls that lead to memory that is not counted, or to other submissions."""
+    import errno
+
+    import pyseccomp
+
+    calls = pyseccomp.SyscallFilter(pyseccomp.ALLOW)
+    for name in (
+        "unshare", "setns", "mount", "memfd_create", "memfd_secret", "shmget", "io_uring_setup",
+        "add_key", "request_key", "keyctl", "ptrace", "bpf", "perf_event_open", "userfaultfd",
+    ):  # fmt: skip
+        calls.add_rule(pyseccomp.ERRNO(errno.EPERM), name)
+    new_user = pyseccomp.Arg(0, pyseccomp.MASKED_EQ, 0x10000000, 0x10000000)
+    calls.add_rule(pyseccomp.ERRNO(errno.EPERM), "clone", new_user)
+    calls.add_rule(pyseccomp.ERRNO(errno.ENOSYS), "clone3")  # then clone is called
+    calls.load()
 
 
 def serve() -> None:
     """Answer requests until there are no more."""
+    import random
+
+    import numpy as np
     from IPython.core.interactiveshell import InteractiveShell
     from traitlets.config import Config
+
+    class Shell(InteractiveShell):
+        def enable_gui(self, gui: str | None = None) -> None:
+            """Do nothing: `%matplotlib inline` asks for it."""
 
     requests, replies = os.fdopen(os.dup(0)), os.fdopen(os.dup(1), "w")
     null = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):
         os.dup2(null, stream)
-    shell = InteractiveShell.instance(config=Config({"HistoryManager": {"enabled": False}}))
+    shell = Shell.instance(config=Config({"HistoryManager": {"enabled": False}}))
+    _plain()  # takes seconds, which no student should pay for
+    random.seed(0)
+    np.random.seed(0)
     for line in requests:
         request = json.loads(line)
         reply: dict[str, Any] = {"number": request["number"]}
@@ -60,9 +91,12 @@ def serve() -> None:
                 reply["found"] = {name: kind(shell.user_ns, name) for name in request["names"]}
             else:
                 reply["value"] = answer(shell.user_ns[request["call"]], request)
+            text = json.dumps(reply)
         except BaseException as error:  # sys.exit in an answer is a mistake like any other
-            reply["raised"] = said(error)
-        replies.write(json.dumps(reply) + "\n")
+            known = [one.__name__ for one in (ValueError, TypeError) if isinstance(error, one)]
+            reply = {"number": request["number"], "raised": said(error), "kind": [*known, ""][0]}
+            text = json.dumps(reply)
+        replies.write(text + "\n")
         replies.flush()
 
 
@@ -74,7 +108,11 @@ def said(error: BaseException | None) -> str | None:
     if isinstance(error, SyntaxError) and error.lineno:
         lines = [error.lineno]
     place = f" (line {lines[-1]} of the cell)" if lines else ""
-    return f"{type(error).__name__}: {str(error)[:500]}{place}"
+    try:
+        words = str(error)[:500]
+    except Exception:
+        words = "(it does not say what)"
+    return f"{type(error).__name__}: {words}{place}"
 
 
 def _cell(frame: traceback.FrameSummary) -> bool:
@@ -98,7 +136,11 @@ def answer(function: Callable, request: dict[str, Any]) -> Any:
     plain = _plain()
     args, options = plain.unpack(request["args"]), plain.unpack(request["options"])
     way = {"value": _value, "arguments": _arguments, "gradients": gradients, "steps": steps}
-    return plain.pack(way[request["what"]](function, args, options))
+    found = way[request["what"]](function, args, options)
+    try:
+        return plain.pack(found)
+    except TypeError as error:  # not the answer's own: it has not refused anything
+        raise RuntimeError(str(error)) from None
 
 
 def _plain() -> ModuleType:
@@ -149,12 +191,14 @@ def steps(function: Callable, args: tuple, options: dict[str, Any]) -> int:
         count += event == "opcode"
         return trace
 
-    before = sys.gettrace()
-    sys.settrace(trace)
+    before = _get()
+    _set(trace)
     try:
         function(*args, **options)
+        if _get() is not trace:
+            raise RuntimeError("it switches the counting off")
     finally:
-        sys.settrace(before)
+        _set(before)
     return count
 
 

@@ -16,7 +16,7 @@ from typing import Any
 from grading import checks, notebooks
 from grading.notebooks import Assignment, Cell, Submission
 from grading.plain import pack, unpack
-from grading.sandbox import Died, Limits, Process
+from grading.sandbox import Died, Limits, NoSandbox, Process
 
 DEATHS = 2  # calls of one answer that may end the process before it is called no more
 
@@ -53,6 +53,7 @@ class Student:
         self.ends = time.monotonic() + limits.total
         self.raised: dict[int, str] = {}  # what went wrong in the cell of this place
         self.deadly: set[int] = set()
+        self.lost: dict[str, str] = {}  # why a name could not be brought over
         self.deaths: dict[str, int] = {}
         self.process: Process | None = None
         self.peak = 0
@@ -75,13 +76,15 @@ class Student:
             self.process = None
             self.deaths[name] = self.deaths.get(name, 0) + 1
             raise checks.AnswerError(f"{did} was stopped: {error}") from None
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        except checks.AnswerError:
+            raise
+        except Exception as error:  # what came was not made by `pack`
             raise checks.AnswerError(f"{did} sent what no value looks like") from error
         said = str(reply.get("raised"))
         if said.startswith("NotImplementedError"):
             raise checks.AnswerError(f"{name} is not answered")
         kinds = {"ValueError": checks.AnswerValueError, "TypeError": checks.AnswerTypeError}
-        kind = kinds.get(said.partition(":")[0], checks.AnswerError)
+        kind = kinds.get(str(reply.get("kind")), checks.AnswerError)
         raise kind(f"{did} raised {said}")
 
     def run(self, cell: Cell) -> str | None:
@@ -97,15 +100,17 @@ class Student:
         found = {}
         for name in names:
             try:
-                kind = self._running().names([name], self._left(self.limits.call))[name]
+                kind = self._running().names([name], self._left(self.limits.call)).get(name)
                 if kind == "function":
                     found[name] = Answer(self, name)
                 elif isinstance(kind, dict) and "value" in kind:
                     found[name] = unpack(kind["value"])
-            except Died:
-                self.process = None
-            except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-                continue  # a forged reply: the name counts as not defined
+            except Died as error:
+                self.process, self.lost[name] = None, str(error)
+            except checks.AnswerError:
+                raise
+            except Exception:  # a forged reply
+                self.lost[name] = "it is sent as what no value looks like"
         return found
 
     def _running(self) -> Process:
@@ -114,7 +119,10 @@ class Student:
         return self.process
 
     def _start(self) -> None:
-        process = Process(self.limits, safe=self.safe)
+        try:
+            process = Process(self.limits, safe=self.safe)
+        except NoSandbox as error:
+            raise checks.AnswerError(str(error)) from error
         try:
             for place, cell in enumerate(self.cells):
                 if place not in self.deadly:
@@ -186,7 +194,7 @@ def mark(
     student, found = Student(submission.cells, limits, safe=safe), given(assignment)
     try:
         try:
-            found |= student.values(list(assignment.defined))
+            found = {**found, **student.values(list(assignment.defined))}
             why = _why(student, submission, assignment)
         except checks.AnswerError as error:  # out of time
             why = dict.fromkeys(assignment.defined, str(error))
@@ -234,8 +242,10 @@ def _why(student: Student, submission: Submission, assignment: Assignment) -> di
     for name, question in assignment.defined.items():
         if question in submission.missing:
             reasons[name] = "the cell for this answer has been deleted"
-        elif "NotImplementedError" in failed.get(question, ""):
+        elif failed.get(question, "").startswith("NotImplementedError:  (line"):
             reasons[name] = "not answered"
         else:
-            reasons[name] = failed.get(question, "your cell does not define it as plain data")
+            reasons[name] = student.lost.get(name) or failed.get(
+                question, "your cell does not define it as plain data"
+            )
     return reasons

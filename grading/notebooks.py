@@ -78,7 +78,13 @@ class Assignment:
         """For each name that answers and free cells define, the question it belongs to."""
         free = [Cell("", cell.source) for cell in self.cells if not cell.name]
         answers = [question.answer for question in self.questions if not question.by_hand]
-        return {name: cell.name for cell in (*free, *answers) for name in names(cell.source)}
+        tests = "\n".join(test.source for q in self.questions for test, _ in q.tests)
+        return {
+            name: cell.name
+            for cell in (*free, *answers)
+            for name in names(cell.source)
+            if not cell.name or re.search(rf"\b{name}\b", tests)
+        }
 
 
 def assignments() -> list[str]:
@@ -163,7 +169,7 @@ def submission(path: Path, assignment: Assignment) -> Submission:
     try:
         if path.stat().st_size > LARGEST:
             raise BadNotebook(f"the file is larger than {LARGEST // 2**20} MiB")
-        raws = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        raws = json.loads(path.read_text(encoding="utf-8-sig"))["cells"]
         found = [(_name(raw), raw["cell_type"], "".join(raw["source"])) for raw in raws]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise BadNotebook(f"this is not a notebook: {type(error).__name__}: {error}") from error
@@ -171,10 +177,11 @@ def submission(path: Path, assignment: Assignment) -> Submission:
     tests = {test.name for question in assignment.questions for test, _ in question.tests}
     shown = {visible(t.source).strip() for q in assignment.questions for t, _ in q.tests}
     shown |= {cell.source.strip() for cell in assignment.given}  # where names were lost on the way
-    here = {name for name, _, _ in found}
+    here = {name for name, kind, _ in found if kind == "code" or name not in given}
+    by_hand = {question.name for question in assignment.questions if question.by_hand}
     cells, texts = [cell for name, cell in given.items() if name not in here], {}
     for name, kind, source in found:
-        if kind != "code":
+        if kind != "code" or name in by_hand:
             texts[name] = source
         elif name in given:
             cells.append(given[name])

@@ -11,12 +11,14 @@ import numpy as np
 import torch
 
 WHOLE = (type(None), bool, int, float, str)
+LAZY = (range, map, filter, zip, type({}.keys()), type({}.values()))  # taken for lists
 KINDS = "biufc"  # of NumPy's types: numbers only
 TENSORS = {
     str(dtype).removeprefix("torch."): dtype
     for dtype in (
         torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64,
-        torch.float16, torch.bfloat16, torch.float32, torch.float64,
+        torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.complex64,
+        torch.complex128,
     )
 }  # fmt: skip
 
@@ -42,6 +44,8 @@ def pack(value: Any) -> Any:
     for kind in (list, tuple):
         if isinstance(value, kind):
             return {kind.__name__: [pack(part) for part in value]}
+    if isinstance(value, LAZY):
+        return {"list": [pack(part) for part in value]}
     if isinstance(value, dict):
         return {"dict": [[pack(key), pack(part)] for key, part in value.items()]}
     raise TypeError(f"a {type(value).__name__} is not plain data (numbers, lists, arrays, tensors)")

@@ -1,5 +1,7 @@
 """The report that a student gets: what was reached, and for the rest which property failed."""
 
+import hashlib
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -65,14 +67,33 @@ def write(out: Path, one: "Graded", hand: dict) -> None:
         title=title, student=one.student, note=one.note, points=points, of=of, waiting=waiting,
         questions=[row for row in _rows(one, hand) if row["of"]],
     )  # fmt: skip
-    name = one.submission.replace("/", "__").removesuffix(".ipynb")
-    (out / f"{name}.html").write_text(page, encoding="utf-8")
+    page = page.encode(errors="backslashreplace")
+    (out / f"{page_name(one.submission)}.html").write_bytes(page)
+
+
+def page_name(submission: str) -> str:
+    """Return the name of a submission's page, which no other submission has."""
+    name = printable(submission).removesuffix(".ipynb").replace("/", "__")
+    if len(name) > 60 or name.count("__") != submission.count("/"):
+        name = f"{name[:60]}-{hashlib.sha256(os.fsencode(submission)).hexdigest()[:8]}"
+    return name
+
+
+def plain_cell(text: str) -> str:
+    """Return a student's text so that every file can hold it and no spreadsheet computes it."""
+    text = " ".join(printable(text).split())[:200]
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@") else text
+
+
+def printable(text: str) -> str:
+    """Return a text with what is no character written out."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def _rows(one: "Graded", hand: dict) -> list[dict]:
     rows = []
     for question in one.questions:
-        typed = hand.get((one.submission, question["question"]), {})
+        typed = hand.get((plain_cell(one.submission), question["question"]), {})
         given = typed.get("points", "").strip()
         rows.append({
             **question,

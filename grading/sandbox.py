@@ -9,7 +9,6 @@ import contextlib
 import dataclasses
 import json
 import os
-import re
 import selectors
 import shutil
 import subprocess
@@ -24,6 +23,7 @@ HERE = Path(__file__).resolve().parent
 PACKAGE = HERE.parent / "tutorial_lib"
 SCRATCH = "/scratch"
 MIB = 2**20
+MOST_PARTS = 1_000_000  # of a value that is sent; each takes some 250 bytes when it is read
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,20 +71,23 @@ class Process:
 
     def __init__(self, limits: Limits, *, safe: bool = True) -> None:
         self.limits, self.number, self.peak, self.own = limits, 0, 0, None
+        self.unsent, self.found, self.weighed = b"", b"", time.monotonic()
         program = str(HERE / "inside.py")
-        nobody = int(safe and os.getuid() == 0)
+        # Limits of processes are counted by user: each grader has one of its own to become.
+        nobody = 200_000 + os.getpid() if safe and os.getuid() == 0 else 0
         inner = [limits.memory * 3 // 2, limits.scratch, limits.processes, nobody]
         self.child = subprocess.Popen(
             [*(wall(limits) if safe else []), sys.executable, program, *map(str, inner)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0,
             env=_environment() if safe else {**os.environ, **_environment(), **_home()},
         )  # fmt: skip
-        os.set_blocking(self.child.stdout.fileno(), False)
+        for pipe in (self.child.stdin, self.child.stdout):
+            os.set_blocking(pipe.fileno(), False)
         try:
             self.run("", limits.cell)
         except Died as error:
-            said = self.child.stderr.read().decode(errors="replace")[-500:]
-            raise NoSandbox(f"the sandbox does not start: {error}\n{said}") from error
+            raise NoSandbox(f"the sandbox does not start: {error}\n{self.said[-500:]}") from error
+        self.child.stderr.close()
         self.own = {process.pid for process in self._tree()}
 
     def run(self, code: str, limit: float) -> str | None:
@@ -93,7 +96,8 @@ class Process:
 
     def names(self, names: list[str], limit: float) -> dict[str, Any]:
         """Return what each name stands for: "function", "missing", {"value": …}, {"odd": …}."""
-        return self._ask({"names": names}, limit)["found"]
+        found = self._ask({"names": names}, limit).get("found")
+        return found if isinstance(found, dict) else {}
 
     def call(self, name: str, what: str, args: Any, options: Any, limit: float) -> dict[str, Any]:
         """Call a function by its name; the reply has its "value", or what it "raised".
@@ -106,43 +110,53 @@ class Process:
 
     def _ask(self, request: dict[str, Any], limit: float) -> dict[str, Any]:
         self.number += 1
-        line = json.dumps({"number": self.number, **request}) + "\n"
+        self.unsent = (json.dumps({"number": self.number, **request}) + "\n").encode()
         ends = time.monotonic() + limit
         try:
-            self.child.stdin.write(line.encode())
-            self.child.stdin.flush()
             while True:
-                reply = json.loads(self._line(ends, limit))
-                if reply["number"] == self.number:  # others are from what a cell has left running
-                    if "code" in request:
-                        self._tidy()
-                    return reply
+                line = self._line(ends, limit)
+                if line.count(b"{") + line.count(b"[") > MOST_PARTS:
+                    self._end(f"a value of more than {MOST_PARTS:,} parts")
+                with contextlib.suppress(ValueError, RecursionError):
+                    reply = json.loads(line)
+                    if isinstance(reply, dict) and reply.get("number") == self.number:
+                        break  # all else is noise, from what a cell has written or left running
         except BrokenPipeError:
             self._end("the process had ended")
-        except (ValueError, KeyError, TypeError, RecursionError):
-            self._end("the process sent what no reply looks like")
+        if "code" in request:
+            self._tidy()
+        return reply
 
     def _line(self, ends: float, limit: float) -> bytes:
-        """Return the next line that the process writes, while the limits hold."""
-        out, found = self.child.stdout, bytearray()
+        """Send what is unsent and return the next line that comes, while the limits hold."""
+        into, out = self.child.stdin, self.child.stdout
         with selectors.DefaultSelector() as ready:
             ready.register(out, selectors.EVENT_READ)
-            while not found.endswith(b"\n"):
+            if self.unsent:
+                ready.register(into, selectors.EVENT_WRITE)
+            while b"\n" not in self.found:
                 if time.monotonic() > ends:
                     self._end(f"not done after {limit:g} seconds")
-                if len(found) > self.limits.reply:
+                if len(self.found) > self.limits.reply:
                     self._end(f"a value of more than {self.limits.reply // MIB:,} MiB")
-                if ready.select(0.1):
-                    part = out.read(MIB)
-                    if part == b"":
-                        self._end("the process ended (by os._exit, or a crash)")
-                    found += part or b""
-                else:
+                if time.monotonic() > self.weighed + 0.1:
                     self._weigh()
-        return bytes(found)
+                for key, _ in ready.select(0.1):
+                    if key.fileobj is out:
+                        part = os.read(out.fileno(), MIB)
+                        if not part:
+                            self._end("the process ended (by os._exit, or a crash)")
+                        self.found += part
+                    else:
+                        self.unsent = self.unsent[os.write(into.fileno(), self.unsent[:MIB]) :]
+                        if not self.unsent:
+                            ready.unregister(into)
+        line, _, self.found = self.found.partition(b"\n")
+        return line
 
     def _weigh(self) -> None:
         """Hold the process and its descendants to their memory, counting what they share once."""
+        self.weighed = time.monotonic()
         for exact in (False, True):
             total = 0
             for process in self._tree():
@@ -180,14 +194,17 @@ class Process:
 
     def close(self) -> None:
         """End the process and all that it started."""
-        for process in self._tree():
+        for process in self._tree()[1:]:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.child.wait(1)  # bubblewrap ends after what it started
         self.child.kill()
         self.child.wait()
-        for pipe in (self.child.stdin, self.child.stdout):
-            with contextlib.suppress(BrokenPipeError):
-                pipe.close()
+        if not self.child.stderr.closed:  # it has not started
+            self.said = self.child.stderr.read().decode(errors="replace")
+        for pipe in (self.child.stdin, self.child.stdout, self.child.stderr):
+            pipe.close()
 
 
 def alive(process: psutil.Process) -> bool:
@@ -214,9 +231,10 @@ def wall(limits: Limits) -> list[str]:
     command = [program, "--die-with-parent", "--new-session", "--unshare-net", "--unshare-pid"]
     command += ["--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try", "--hostname", "sandbox"]
     if os.getuid() == 0:  # then no namespace of users is needed, but the right to become nobody
-        command += ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
+        command += ["--cap-drop", "ALL", "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
     else:
         command += ["--unshare-user"]
+    command += ["--perms", "0755", "--dir", "/etc"]
     for path in ("/usr", "/etc/ld.so.cache", "/etc/alternatives"):
         command += ["--ro-bind-try", path, path]
     for name in ("bin", "lib", "lib64", "sbin"):
@@ -225,30 +243,37 @@ def wall(limits: Limits) -> list[str]:
             command += ["--symlink", os.readlink(path), str(path)]
         elif path.exists():
             command += ["--ro-bind", str(path), str(path)]
-    shown = dict.fromkeys(
-        [*_pythons(), *map(str, (PACKAGE, HERE / "inside.py", HERE / "plain.py"))]
-    )
-    above = {str(folder): None for path in shown for folder in reversed(Path(path).parents)}
-    for folder in above:  # made by hand, they would be closed to all but their owner
+    folders, links = python_places()
+    shown = [*folders, *map(str, (PACKAGE, HERE / "inside.py", HERE / "plain.py"))]
+    above = {str(folder): None for path in [*shown, *links] for folder in Path(path).parents}
+    for folder in sorted(above):  # made by hand, they would be closed to all but their owner
         command += ["--perms", "0755", "--dir", folder]
     for path in shown:
         command += ["--ro-bind", path, path]
+    for link, target in links.items():
+        command += ["--symlink", target, link]
     size = ["--perms", "1777", "--size", str(limits.scratch), "--tmpfs"]
     command += ["--proc", "/proc", "--dev", "/dev", *size, "/dev/shm", *size, SCRATCH]
     command += [*size, "/tmp", "--remount-ro", "/dev", "--remount-ro", "/", "--chdir", SCRATCH]
     return [*command, "--"]
 
 
-def _pythons() -> list[str]:
-    """Return the folders that this Python and its packages are in, by every name they go by."""
-    found = []
-    for path in (sys.base_prefix, sys.base_exec_prefix, sys.prefix):
-        found += [path, os.path.realpath(path)]
-    link = Path(sys.executable)
+def python_places() -> tuple[list[str], dict[str, str]]:
+    """Return the folders of this Python and its packages, and the links that lead there.
+
+    A link may lie in the home folder, which must not be shown for its sake.
+    """
+    prefixes = (sys.base_prefix, sys.base_exec_prefix, sys.prefix)
+    found = dict.fromkeys(
+        path for prefix in prefixes for path in (prefix, os.path.realpath(prefix))
+    )
+    folders = [path for path in found if not path.startswith("/usr")]
+    links, link = {}, Path(sys.executable)
     while link.is_symlink():  # python, python3, python3.11: each may be a link to elsewhere
-        link = link.parent / os.readlink(link)
-        found.append(re.sub(r"/bin/[^/]*$", "", str(link)))
-    return [path for path in found if not path.startswith("/usr") or path.startswith("/usr/local")]
+        if not any(link.is_relative_to(folder) for folder in (*folders, "/usr")):
+            links[str(link)] = os.readlink(link)
+        link = Path(os.path.normpath(link.parent / os.readlink(link)))
+    return folders, links
 
 
 def _environment() -> dict[str, str]:

@@ -107,7 +107,8 @@ def build(texts, min_count=1):
 # %% wrong ids: more than min_count, not at least | ids-order | at least min_count
 def build(texts, min_count=1):
     counts = collections.Counter(token for text in texts for token in text)
-    kept = [t for t, n in counts.items() if (n > min_count or min_count == 1) and t not in ("<pad>", "<unk>")]
+    special = ("<pad>", "<unk>")
+    kept = [t for t, n in counts.items() if (n > min_count or min_count == 1) and t not in special]
     return ["<pad>", "<unk>", *sorted(kept, key=lambda t: (-counts[t], t))]
 
 
@@ -539,7 +540,7 @@ def prepare(train, test, min_count=1):
 # %% right pipeline: the colleague's function, mended
 def prepare(train, test, min_count=1):
     counts = collections.Counter(token for text in train for token in text)
-    kept = [token for token, n in counts.items() if n >= min_count]
+    kept = [t for t, n in counts.items() if n >= min_count and t not in ("<pad>", "<unk>")]
     tokens = ["<pad>", "<unk>", *sorted(kept, key=lambda token: (-counts[token], token))]
     number = {token: i for i, token in enumerate(tokens)}
 
