@@ -827,7 +827,7 @@ stored = [
     for e in (None, sizes["embedding"])
 ]
 
-# %% wrong measure: only the layers | measure-stored | parameters of your own
+# %% wrong measure: only the layers | measure-stored | four sizes
 sizes, _ = drawn(student)
 stored = [
     parameters(dict(sizes, embedding=e, shared=s))["layers"]

@@ -686,7 +686,7 @@ off = inverse @ A.T @ seen / noise_s**2 - centre
 ratio = np.diag(np.exp(-log_var)) @ inverse
 gap = (np.trace(ratio) + (off**2 * np.exp(-log_var)).sum() - 3 - np.log(np.linalg.det(ratio))) / 2
 
-# %% wrong bounds: the mean of the logarithms | bounds-samples | better bound
+# %% wrong bounds: the mean of the logarithms | bounds-samples | log of the mean weight
 exact, gap, bounds = measured(student)
 bounds = [bounds[0], bounds[0], bounds[0]]
 

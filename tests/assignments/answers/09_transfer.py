@@ -944,7 +944,7 @@ gains = errors[:1] - errors[1:]
 below = errors[0] < ((sources[:, 1] - sources[:, 0]) ** 2).sum()
 stops = np.array(AMOUNTS)[below].min()
 
-# %% wrong gains: with the source minus from scratch | gains-sources | near source helps
+# %% wrong gains: with the source minus from scratch | gains-sources | from scratch minus
 gains = [[-gain for gain in row] for row in gains]
 
 # %% wrong gains: the sum over the draws | gains-sources | mean error
