@@ -43,12 +43,11 @@ def generate(out: Path = OUT) -> None:
     for kind in ("student", "solution"):
         (out / kind).mkdir()
     for name in names:
-        copy, source = out / "student" / f"{name}.ipynb", notebooks.SOURCES / f"{name}.ipynb"
-        shutil.move(course / "release" / name / f"{name}.ipynb", copy)
-        if leaked := leaks(source, copy):
-            copy.unlink()
+        copy, source = course / "release" / name / f"{name}.ipynb", course / "source" / name
+        if leaked := leaks(source / f"{name}.ipynb", copy):
             sys.exit(f"{name}: the student's copy gives away {leaked[0]!r}")
-        nbformat.write(solution(source), out / "solution" / f"{name}.ipynb")
+        nbformat.write(solution(source / f"{name}.ipynb"), out / "solution" / f"{name}.ipynb")
+        shutil.move(copy, out / "student")
     shutil.rmtree(course)
     bundle(out / "grading.zip")
     print(f"{len(names)} assignments are in\n{out}")
