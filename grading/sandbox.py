@@ -234,6 +234,8 @@ def wall(limits: Limits) -> list[str]:
         command += ["--cap-drop", "ALL", "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
     else:
         command += ["--unshare-user"]
+    size = ["--perms", "1777", "--size", str(limits.scratch), "--tmpfs"]
+    command += [*size, "/tmp", *size, SCRATCH]  # first: this project may lie below /tmp
     command += ["--perms", "0755", "--dir", "/etc"]
     for path in ("/usr", "/etc/ld.so.cache", "/etc/alternatives"):
         command += ["--ro-bind-try", path, path]
@@ -252,9 +254,8 @@ def wall(limits: Limits) -> list[str]:
         command += ["--ro-bind", path, path]
     for link, target in links.items():
         command += ["--symlink", target, link]
-    size = ["--perms", "1777", "--size", str(limits.scratch), "--tmpfs"]
-    command += ["--proc", "/proc", "--dev", "/dev", *size, "/dev/shm", *size, SCRATCH]
-    command += [*size, "/tmp", "--remount-ro", "/dev", "--remount-ro", "/", "--chdir", SCRATCH]
+    command += ["--proc", "/proc", "--dev", "/dev", *size, "/dev/shm"]
+    command += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", SCRATCH]
     return [*command, "--"]
 
 

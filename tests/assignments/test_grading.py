@@ -462,7 +462,7 @@ def test_plain_data_come_back_to_the_bit():
         "numbers": (1, -2.5, float("inf"), 2**70, True, None, "a\u2028b"),
         1: [np.float32(0.1), np.int64(3), rng.normal(size=(2, 0, 3)), rng.normal(size=(2, 3)).T],
         "tensors": [torch.randn(2, 3, dtype=torch.bfloat16), torch.tensor(7), torch.zeros(0, 4)]
-        + [torch.ones(3).T[:1].expand(1), torch.tensor(2.0).expand(4), torch.randn(3, 4).T],
+        + [torch.ones(3)[:1].expand(1), torch.tensor(2.0).expand(4), torch.randn(3, 4).T],
     }
     back = plain.unpack(json.loads(json.dumps(plain.pack(there))))
     assert back["numbers"] == there["numbers"] and type(back["numbers"]) is tuple

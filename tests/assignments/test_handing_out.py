@@ -40,7 +40,7 @@ def test_a_leak_would_be_found(tmp_path):
     leaked = generate.leaks(source, source)
     assert "weights = np.exp(scaled - scaled.max(axis=-1, keepdims=True))" in leaked
     assert any("small changes of each score" in line for line in leaked)
-    assert any(line.startswith("1 point: names A and B") for line in leaked)
+    assert any(line.startswith("1 point: A goes on") for line in leaked)
 
 
 @pytest.mark.parametrize("name", NAMES)
