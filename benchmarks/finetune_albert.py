@@ -83,7 +83,7 @@ DATA = {
     "sms-spam": Task("sms_spam", epochs=6, scratch_epochs=12, cnn_epochs=8, nbsvm=True),
 }
 # Rates of the classifier and, as a factor, of each depth below it, of the two ALBERTs. From scratch
-# 5e-4 leaves some runs at chance (on imdb the first seed, on mr two of sixteen folds); 2e-4 none.
+# 5e-4 left some runs at chance (on imdb the first seed, on mr two of sixteen folds).
 RATES = {"mini-albert": (1e-3, 0.6), "scratch": (2e-4, 1.0)}
 MODELS = {
     "mini-albert": "mini-ALBERT, fine-tuned",

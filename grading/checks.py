@@ -100,8 +100,7 @@ def _about(what: str, answer: Any, args: tuple, options: dict[str, Any]) -> Any:
     ask = getattr(answer, "ask", None)
     if ask:
         return ask(what, args, options)
-    copies = unpack(pack(args)), unpack(pack(options))
-    request = {"what": what, "args": pack(copies[0]), "options": pack(copies[1])}
+    request = {"what": what, "args": pack(args), "options": pack(options)}
     return unpack(inside.answer(answer, request))
 
 

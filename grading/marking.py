@@ -105,6 +105,8 @@ class Student:
                     found[name] = Answer(self, name)
                 elif isinstance(kind, dict) and "value" in kind:
                     found[name] = unpack(kind["value"])
+                elif isinstance(kind, dict):
+                    self.lost[name] = str(kind.get("odd"))
             except Died as error:
                 self.process, self.lost[name] = None, str(error)
             except checks.AnswerError:

@@ -320,10 +320,12 @@ def test_an_error_of_ones_own_kind_is_a_refusal_and_an_odd_result_is_none():
         def refuse(x): raise Wrong(x)
         def later(x): yield x
         def many(x): return range(x)
+        odd = {1, 2}
     """)
     student = marking.Student([Cell("", code)], QUICK)
     try:
-        found = student.values(["refuse", "later", "many"])
+        found = student.values(["refuse", "later", "many", "odd"])
+        assert "odd" not in found and "a set is not plain data" in student.lost["odd"]
         checks.raises(found["refuse"], 1, says="refused")
         with pytest.raises(AssertionError, match="refused"):
             checks.raises(found["later"], 1, says="refused")
