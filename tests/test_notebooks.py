@@ -11,6 +11,7 @@ import yaml
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 PYTHON_BLOCK = re.compile(r"^```python\n.*?^```$", re.DOTALL | re.MULTILINE)
+CHOICE = re.compile(r"<details><summary>([^\n]+)</summary>\n\n(\*\*.+?)\n\n</details>\n", re.DOTALL)
 
 
 @pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)
@@ -91,9 +92,94 @@ def test_a_chapter_has_every_part(texts, part):
     assert any(part in text for text in texts)
 
 
-def test_every_exercise_and_question_hides_its_solution(texts):
+def section(texts: list[str], first: str, after: str) -> str:
     everything = "\n".join(texts)
-    asked = everything[everything.index("## Exercises") : everything.index("## Summary")]
-    questions = re.findall(r"^\*\*\w+[.)]\*\*", asked, re.MULTILINE)
-    assert len(questions) >= 4
-    assert asked.count("<details>") == asked.count("</details>") == len(questions)
+    return everything[everything.index(f"## {first}\n") : everything.index(f"## {after}\n")]
+
+
+def test_every_exercise_hides_its_solution(texts):
+    exercises = section(texts, "Exercises", "Quiz")
+    asked = re.findall(r"^\*\*\w+[.)]\*\*", exercises, re.MULTILINE)
+    assert len(asked) >= 4
+    assert exercises.count("<details>") == exercises.count("</details>") == len(asked)
+
+
+def choices(quiz: str) -> list[list[tuple[str, str]]]:
+    """Return what each question offers: the summary and the answer of each choice."""
+    _, *questions = re.split(r"^\*\*[a-z]\)\*\* (?=\S)", quiz, flags=re.MULTILINE)
+    return [CHOICE.findall(question) for question in questions]
+
+
+def faults(quiz: str) -> set[str]:
+    """Say what a quiz has that a reader, or the page's script, would stumble over."""
+    asked, found = choices(quiz), set()
+    offered = [choice for question in asked for choice in question]
+    if len(asked) < 5:
+        found.add("too few questions")
+    if not len(offered) == quiz.count("<details") == quiz.count("</details>"):
+        found.add("a choice that does not open")
+    if not all(len(question) in (3, 4) for question in asked):
+        found.add("not three or four choices")
+    if any("$" in summary for summary, _ in offered):
+        found.add("mathematics in a summary")
+    verdicts = [[answer.split()[0] for _, answer in question] for question in asked]
+    if any(v.count("**Right.**") != 1 or v.count("**No.**") != len(v) - 1 for v in verdicts):
+        found.add("not exactly one right")
+    elif len({v.index("**Right.**") for v in verdicts}) == 1:
+        found.add("always in the same place")
+    prose = [re.sub(r"\$[^$]*\$", "", answer) for _, answer in offered]
+    if any(len(re.findall(r"[A-Za-z]+", answer)) < 7 for answer in prose):
+        found.add("no explanation")
+    return found
+
+
+def test_a_quiz_answers_at_once_and_says_why(texts):
+    assert faults(section(texts, "Quiz", "Summary")) == set()
+
+
+def written(places: str) -> str:
+    """Return a quiz of three choices a question, the right ones in these places."""
+    quiz = "## Quiz\n\n"
+    for letter, place in zip("abcdef", places, strict=False):
+        quiz += f"**{letter})** What is it?\n\n"
+        for n in range(3):
+            verdict = "Right" if n == int(place) else "No"
+            body = f"**{verdict}.** So it must be, for a good reason."
+            quiz += f"<details><summary>Choice {n}</summary>\n\n{body}\n\n</details>\n\n"
+    return quiz
+
+
+@pytest.mark.parametrize(
+    ("good", "bad", "fault"),
+    [
+        ("**e)**", "e)", "too few questions"),
+        ("**e)**", "e)", "not three or four choices"),
+        ("</summary>\n\n", "</summary>\n", "a choice that does not open"),
+        ("\n\n</details>", "\n</details>", "a choice that does not open"),
+        ("</details>\n\n**b)**", "**b)**", "a choice that does not open"),
+        ("Choice 0", "$x$", "mathematics in a summary"),
+        ("**No.**", "**Right.**", "not exactly one right"),
+        ("**Right.**", "**No.**", "not exactly one right"),
+        ("**No.**", "**Wrong.**", "not exactly one right"),
+        ("So it must be, for a good reason.", "That is wrong: $a + b$.", "no explanation"),
+    ],
+)
+def test_a_spoilt_quiz_is_found(good, bad, fault):
+    quiz = written("02101")
+    assert good in quiz and faults(quiz) == set()
+    assert fault in faults(quiz.replace(good, bad, 1))
+
+
+def test_a_right_choice_that_is_always_in_the_same_place_is_found():
+    assert faults(written("11111")) == {"always in the same place"}
+
+
+def test_the_longest_choice_is_not_the_right_one_to_guess():
+    longest = []
+    for file in NOTEBOOKS:
+        cells = json.loads(file.read_text(encoding="utf-8"))["cells"]
+        texts = ["".join(c["source"]) for c in cells if c["cell_type"] == "markdown"]
+        for question in choices(section(texts, "Quiz", "Summary")):
+            summary, answer = max(question, key=lambda choice: len(choice[0]))
+            longest.append(answer.startswith("**Right.**"))
+    assert sum(longest) <= len(longest) / 2
