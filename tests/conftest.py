@@ -1,5 +1,7 @@
-"""A test marked with an equation must run the code that computes it."""
+"""A browser for the tests of pages; and a test marked with an equation must run its code."""
 
+import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -8,6 +10,21 @@ import pytest
 from book import equations
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """A Chromium without a window; skips where there is none, but fails where CI is set."""
+    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
+    if program is None:
+        say = pytest.fail if os.environ.get("CI") else pytest.skip
+        say("chromium is not on the path: the pages were not looked at")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield started
+        started.close()
 
 
 @pytest.fixture(scope="session")
