@@ -1,4 +1,4 @@
-"""The commands behind `make`: book, test, serve, assignments, grade, clean.
+"""The commands behind `make`: book, test, serve, zip, pdf, assignments, grade, clean.
 
 It is started by any Python, makes `.venv` where needed and goes on in there; so this file
 imports only the standard library at its top.
@@ -16,22 +16,23 @@ from book import environment
 from book.environment import ROOT
 
 OUT = ROOT / "_build"
-HTML = OUT / "html"
-CACHE = OUT / ".jupyter_cache"  # named in _config.yml too
-MADE_FROM = "made-from.txt"  # in HTML: the hash of everything the pages were made from
+SMOKE = OUT / "smoke"  # the book that the tests look at
+CACHE = ".jupyter_cache"  # below them: the outputs of the notebooks
+MADE_FROM = "made-from.txt"  # in html/: the hash of everything the pages were made from
 
 
-def book():
+def book(out=OUT):
     """Run what must be run, build the pages, check them; leave nothing where that fails."""
+    html = out / "html"
     sources = digest("_config.yml", "_toc.yml", "book", "notebooks", "tests", *RUN_INPUTS)
-    made_from = HTML / MADE_FROM
+    made_from = html / MADE_FROM
     if made_from.exists() and made_from.read_text() == sources:
         print("nothing has changed since the last build")
     else:
-        shutil.rmtree(HTML, ignore_errors=True)
-        run_notebooks()
-        build_pages(sources)
-    print(f"\nThe book is ready. Open\n{HTML / 'index.html'}")
+        shutil.rmtree(html, ignore_errors=True)
+        run_notebooks(out)
+        build_pages(out, sources)
+    print(f"\nThe book is ready. Open\n{html / 'index.html'}")
 
 
 # What the output of a notebook depends on beside its own code, which is all the cache looks at.
@@ -51,59 +52,80 @@ def digest(*names):
     return found.hexdigest()
 
 
-def run_notebooks():
+def run_notebooks(out):
     """Bring the cache of outputs up to date; end the program where a notebook fails."""
     from book import check, execute
 
-    stamp, now = OUT / "cache-made-from.txt", digest(*RUN_INPUTS)
+    stamp, now = out / "cache-made-from.txt", digest(*RUN_INPUTS)
     if not stamp.exists() or stamp.read_text() != now:
         stamp.unlink(missing_ok=True)
-        shutil.rmtree(CACHE, ignore_errors=True)
-        OUT.mkdir(exist_ok=True)
+        shutil.rmtree(out / CACHE, ignore_errors=True)
+        out.mkdir(parents=True, exist_ok=True)
         stamp.write_text(now)
     notebooks = [path for path in check.sources(ROOT).values() if path.suffix == ".ipynb"]
-    failed = execute.execute(notebooks, CACHE, OUT / "executed")
+    failed = execute.execute(notebooks, out / CACHE, out / "executed")
     for path, log in failed.items():
         print(f"\n{path.relative_to(ROOT)} failed:\n{log}")
     if failed:
         sys.exit(f"{len(failed)} of {len(notebooks)} notebooks failed: no page was built")
 
 
-def build_pages(sources):
+def build_pages(out, sources):
     """Build into a folder aside and move it into place when it has passed every check."""
     from book import check
 
-    aside = OUT / "aside"
-    shutil.rmtree(aside, ignore_errors=True)
-    started = time.monotonic()
+    aside, started = out / "aside", time.monotonic()
     print("building the pages", flush=True)
-    program = "from jupyter_book.cli.main import main; main()"
-    options = ["build", ".", "--all", "-n", "-W", "--keep-going", "-q", "--path-output"]
-    command = [sys.executable, "-c", program, *options, aside]
-    built = subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL)  # warnings: stderr
-    html = aside / "_build" / "html"
-    faults = ["see the warnings and errors above"] if built.returncode else check.faults(ROOT, html)
+    html = sphinx("html", aside, out)
+    faults = check.faults(ROOT, html) if html else ["see the warnings and errors above"]
     if faults:
         shutil.rmtree(aside)
         sys.exit("the pages were not built:\n  " + "\n  ".join(faults))
     (html / MADE_FROM).write_text(sources)
-    html.rename(HTML)
+    html.rename(out / "html")
     shutil.rmtree(aside)
     print(f"built the pages in {time.monotonic() - started:.0f} s")
 
 
+def sphinx(builder, aside, out):
+    """Build pages of one kind into a folder, of outputs that are there; None if a warning came."""
+    shutil.rmtree(aside, ignore_errors=True)
+    program = "from jupyter_book.cli.main import main; main()"
+    options = ["build", ".", "--all", "-n", "-W", "--keep-going", "-q", "--builder", builder]
+    command = [sys.executable, "-c", program, *options, "--path-output", aside]
+    cache = {**os.environ, "BOOK_CACHE": str(out / CACHE)}
+    built = subprocess.run(command, cwd=ROOT, env=cache, stdout=subprocess.DEVNULL)
+    return None if built.returncode else aside / "_build" / builder
+
+
+def pdf():
+    """Print the whole book into one file."""
+    from book import pdf
+
+    pdf.chromium()  # where it is missing, say so before the long work
+    book()
+    aside, target = OUT / "aside", OUT / "text-classification-book.pdf"
+    pages = sphinx("singlehtml", aside, OUT) or sys.exit("the single page was not built")
+    # Its links are written for a page at the root.
+    page = (pages / "book" / "intro.html").rename(pages / "book.html")
+    with pdf.browser() as browser:
+        pdf.print_page(page, target, browser)
+    shutil.rmtree(aside)
+    print(f"and printed, {target.stat().st_size / 2**20:.1f} MB\n{target}")
+
+
 def test():
-    """Check style, then run the unit tests and every notebook at smoke scale."""
-    notebooks = sorted(map(str, (ROOT / "notebooks").glob("*.ipynb")))
+    """Check style and spelling, run the unit tests, then the book at smoke scale in a browser."""
     python("ruff", "check", ".")
     python("ruff", "format", "--check", ".")
-    assignments = sorted(map(str, (ROOT / "notebooks" / "assignments").glob("*.ipynb")))
-    if notebooks:
-        python("nbstripout", "--verify", "--keep-id", *notebooks, *assignments)
+    python("codespell_lib", ".")
+    notebooks = sorted(map(str, (ROOT / "notebooks").rglob("*.ipynb")))
+    python("nbstripout", "--verify", "--keep-id", *notebooks)
     environment.nbgrader()  # here, once: the tests run side by side
-    smoke = {"TUTORIAL_SCALE": "smoke", "OMP_NUM_THREADS": "1"}
-    nbmake = ("--nbmake", "--nbmake-kernel=python3", "--nbmake-timeout=300")
-    python("pytest", "-n", "2", *nbmake, "tests", *notebooks, **smoke)
+    python("pytest", "-n", "2", "--ignore=tests/pages", "tests", OMP_NUM_THREADS="1")
+    os.environ["TUTORIAL_SCALE"] = "smoke"
+    book(SMOKE)
+    python("pytest", "tests/pages", BOOK_HTML=str(SMOKE / "html"))
 
 
 def python(module, *arguments, **variables):
@@ -120,7 +142,17 @@ def serve():
     book()
     port = os.environ.get("PORT", "8000")
     print(f"or http://127.0.0.1:{port}/ until you press Ctrl-C", flush=True)
-    python("http.server", port, "--bind", "127.0.0.1", "--directory", str(HTML))
+    python("http.server", port, "--bind", "127.0.0.1", "--directory", str(OUT / "html"))
+
+
+def pack():
+    """Build what is not up to date, then put it into one archive."""
+    from book import archive
+
+    book()
+    target = OUT / "text-classification-book.zip"
+    archive.pack(OUT / "html", target)
+    print(f"and packed, {target.stat().st_size / 2**20:.1f} MB\n{target}")
 
 
 def clean():
@@ -142,7 +174,7 @@ def grade():
 
 
 COMMANDS = {
-    "book": book, "test": test, "serve": serve, "clean": clean,
+    "book": book, "test": test, "serve": serve, "zip": pack, "pdf": pdf, "clean": clean,
     "assignments": assignments, "grade": grade,
 }  # fmt: skip
 

@@ -1,20 +1,24 @@
 """Sphinx extension: fills the generated pages and numbers the chapters by their file names.
 
-A page asks for generated text by a comment line: `<!-- generated: equations -->`.
+A page asks for generated text by a comment line, `<!-- generated: equations -->`, and for a picture
+that a notebook draws by `<!-- picture: NOTEBOOK CELL -->`.
 """
 
 import json
+import os
 import re
 from pathlib import Path
 
 from docutils import nodes
+from jupyter_cache import get_cache
 from sphinx_external_toc.collectors import TocTreeCollectorWithStyles as Collector
 
-from book import equations
+from book import equations, leaderboard
 from tutorial_lib import results, tables, transfer_tables
 
 ROOT = Path(__file__).resolve().parent.parent
 _ASKS = re.compile(r"<!-- generated: (\w+) -->")
+_ASKS_PICTURE = re.compile(r"<!-- picture: (\w+) ([\w-]+) -->")
 
 
 def equations_page(root: Path = ROOT) -> str:
@@ -44,20 +48,19 @@ def results_page(root: Path = ROOT) -> str:
     """Return a table of the recorded runs of each data set, and the details of every run."""
     by_data: dict[str, list[results.Run]] = {}
     for run in results.read_all(root / "book" / "results"):
-        if run.task.startswith("transfer-"):
-            continue  # they have a page of their own
-        by_data.setdefault(run.data["title"], []).append(run)
-    parts = []
+        if not run.task.startswith("transfer-"):  # they have a page of their own
+            by_data.setdefault(run.data["title"], []).append(run)
+    everywhere = [run for some in by_data.values() for run in some]
+    parts = ["## All models, all data sets", _wide(leaderboard.board(everywhere))]
     for title, everything in sorted(by_data.items()):
-        ablations = [r for r in everything if any(m.startswith(tables.CHANGED) for m in r.metrics)]
+        ablations = [run for run in everything if leaderboard.is_ablation(run)]
         runs = [run for run in everything if run not in ablations]
-        # full-width: into the margin, since the table has many columns
-        parts.append(f"## {title}")
-        scored = [run for run in runs if "accuracy" in run.metrics]
+        parts += [f"## {title}", leaderboard.chart(runs)]
+        scored = leaderboard.of_models(runs)
         writing = [run for run in runs if "perplexity" in run.metrics]
         for some, table in ((scored, tables.table), (writing, tables.bounds)):
             if some:
-                parts.append(f":::{{div}} full-width\n\n{table(some)}\n\n:::")
+                parts.append(_wide(table(some)))
         parts += [tables.by_labels(run) for run in runs if "by labels" in run.protocol]
         if "ceiling" in runs[0].metrics:
             parts.append(
@@ -70,9 +73,15 @@ def results_page(root: Path = ROOT) -> str:
     return "\n\n".join(parts)
 
 
+def _wide(table: str) -> str:
+    """Let a table with many columns reach into the margin."""
+    return f":::{{div}} full-width\n\n{table}\n\n:::"
+
+
 def _details(run: results.Run) -> str:
     words = f"{run.model} ({run.task}): every metric, settings, command"
-    return f"<details><summary>{words}</summary>\n\n{tables.details(run)}\n\n</details>"
+    opening = f'<details id="run-{run.task}"><summary>{words}</summary>'
+    return f"{opening}\n\n{tables.details(run)}\n\n</details>"
 
 
 def transfer_page(root: Path = ROOT) -> str:
@@ -141,7 +150,25 @@ def fill(app, docname: str, source: list[str]) -> None:
                 cell["source"] = from_notebook("".join(cell["source"]))
         source[0] = json.dumps(notebook)
     else:
-        source[0] = _ASKS.sub(lambda asks: GENERATED[asks[1]](), source[0])
+        text = _ASKS.sub(lambda asks: GENERATED[asks[1]](), source[0])
+        cache = Path(app.config.nb_execution_cache_path)
+        source[0] = _ASKS_PICTURE.sub(lambda asks: picture(ROOT, cache, asks[1], asks[2]), text)
+
+
+def picture(root: Path, cache: Path, notebook: str, cell: str) -> str:
+    """Return the picture that a cell of a notebook drew when it ran, as HTML.
+
+    Raises:
+        LookupError: the notebook has not run, has no such cell, or the cell drew nothing.
+    """
+    path = root / "notebooks" / f"{notebook}.ipynb"
+    _, ran = get_cache(cache).merge_match_into_file(path)
+    outputs = [out for one in ran.cells if one.id == cell for out in one.get("outputs", [])]
+    for output in outputs:
+        found = re.search(r"<img [^>]*>", "".join(output.get("data", {}).get("text/html", "")))
+        if found:
+            return found[0]
+    raise LookupError(f"cell {cell} of {path.name} drew no picture")
 
 
 _BOX = re.compile(
@@ -207,7 +234,13 @@ def without_thebe(app, page, template, context, doctree) -> None:
     ]
 
 
+def use_cache(app, config) -> None:
+    """Take the notebooks' outputs from the folder that the build filled."""
+    config.nb_execution_cache_path = os.environ.get("BOOK_CACHE", config.nb_execution_cache_path)
+
+
 def setup(app) -> dict[str, bool]:
+    app.connect("config-inited", use_cache)
     Collector.assign_section_numbers = number_by_file(Collector.assign_section_numbers)
     app.connect("source-read", fill)
     app.connect("autodoc-process-docstring", from_markdown, priority=400)  # before napoleon

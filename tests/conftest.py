@@ -1,13 +1,12 @@
 """A browser for the tests of pages; and a test marked with an equation must run its code."""
 
 import os
-import shutil
 import sys
 from pathlib import Path
 
 import pytest
 
-from book import equations
+from book import equations, pdf
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -15,16 +14,12 @@ ROOT = Path(__file__).resolve().parent.parent
 @pytest.fixture(scope="session")
 def browser():
     """A Chromium without a window; skips where there is none, but fails where CI is set."""
-    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
-    if program is None:
-        say = pytest.fail if os.environ.get("CI") else pytest.skip
-        say("chromium is not on the path: the pages were not looked at")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+    try:
+        pdf.chromium()
+    except SystemExit as missing:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(str(missing))
+    with pdf.browser() as started:
         yield started
-        started.close()
 
 
 @pytest.fixture(scope="session")

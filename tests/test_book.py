@@ -82,6 +82,33 @@ def test_a_page_that_fetches_from_outside_is_a_fault(small, fetches):
     assert len(check.faults(small, small)) == 1
 
 
+@pytest.mark.parametrize(
+    "holds, fault",
+    [
+        ('<a href="c.html">', "a.html links to c.html, which is not there"),
+        ('<a href="b.html#no">', "a.html links to b.html#no, which is not there"),
+        ('<a href="#no">', "a.html links to #no, which is not there"),
+        ('<img src="no.png" alt="A">', "a.html links to no.png, which is not there"),
+        (
+            '<img src="data:image/png;base64,AA==">',
+            "a.html has a picture without a text alternative",
+        ),
+        ('<p id="x"><p id="x">', "a.html has two parts named x"),
+    ],
+)
+def test_a_link_without_an_end_and_a_picture_without_words_are_faults(small, holds, fault):
+    (small / "a.html").write_text(holds)
+    assert check.faults(small, small) == [fault]
+
+
+def test_links_that_have_an_end_are_no_fault(small):
+    (small / "b.html").write_text('<p id="here">')
+    (small / "a.html").write_text(
+        '<a href="b.html#here"><a href="b.html?q=1"><a href="https://a.org/gone">'
+    )
+    assert check.faults(small, small) == []
+
+
 def test_a_page_without_source_is_named(small):
     (small / "b.md").unlink()
     with pytest.raises(SystemExit, match="do not exist: b"):
@@ -140,11 +167,10 @@ def test_a_build_that_fails_leaves_no_page(small, monkeypatch, status, page):
         return types.SimpleNamespace(returncode=status)
 
     out = small / "_build"
-    for name, value in {"ROOT": small, "OUT": out, "HTML": out / "html"}.items():
-        monkeypatch.setattr(build, name, value)
+    monkeypatch.setattr(build, "ROOT", small)
     monkeypatch.setattr(build.subprocess, "run", sphinx)
     with pytest.raises(SystemExit, match="were not built"):
-        build.build_pages("digest")
+        build.build_pages(out, "digest")
     assert not list(out.rglob("*.html"))
 
 

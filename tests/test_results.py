@@ -200,8 +200,10 @@ def test_the_table_puts_the_best_first_and_marks_partial_data():
     partial = dataclasses.replace(DATA, name="half", partial="50 of 100 rows")
     low = finished((60, 60, 60), model="Low", data=partial).run()
     rows = tables.table([low, finished(model="High").run()]).splitlines()[2:]
-    assert rows[0].startswith("| High | toy | official test set | 80.0 ± 10.0 (3) |")
-    assert rows[1].startswith("| Low | half (partial) | official test set | 60.0 ± 0.0 (3) |")
+    assert rows[0].startswith(
+        '| <a href="#run-toy-run">High</a> | toy | official test set | 80.0 ± 10.0 (3) |'
+    )
+    assert rows[1].startswith('| <a href="#run-toy-run">Low</a> | half (partial) | official')
 
 
 def test_side_by_side_has_a_column_a_model():

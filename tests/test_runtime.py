@@ -89,11 +89,11 @@ def test_a_seed_that_numpy_cannot_take_is_refused(seed):
         runtime.seed_everything(seed)
 
 
-def test_the_report_is_one_line_with_what_a_comparison_needs():
-    report = runtime.report()
-    assert "\n" not in report
+def test_the_report_has_a_line_with_what_a_comparison_needs_and_one_about_data():
+    machine, data = runtime.report().split("\n")
     for value in runtime.environment().values():
-        assert str(value) in report
+        assert str(value) in machine
+    assert data.startswith("Data: ")
 
 
 def test_peak_memory_sees_a_large_array():

@@ -122,11 +122,14 @@ def environment() -> dict[str, str | int]:
 
 
 def report() -> str:
-    """Return the environment in one line, for the first cell of a notebook."""
+    """Return the environment and where data are looked for, a line each, for a first cell."""
+    from tutorial_lib.data import loading  # here: nothing else of this module needs data
+
     e = environment()
     return (
         f"Python {e['python']}, torch {e['torch']}, {e['device']} ({e['device_name']}, "
-        f"{e['threads']} threads), precision {e['precision']}, scale {e['scale']}"
+        f"{e['threads']} threads), precision {e['precision']}, scale {e['scale']}\n"
+        f"{loading.places()}"
     )
 
 

@@ -12,10 +12,10 @@ def table(runs: Sequence[Run], metric: str = "accuracy") -> str:
     """Return the runs that report a metric as a Markdown table, the best first.
 
     The number is the mean over seeds or folds, then their standard deviation; the interval is
-    the 95 % bootstrap over the test texts.
+    the 95 % bootstrap over the test texts. A model's name leads to `#run-` and the task.
     """
     lines = [
-        f"| model | data | scored on | {metric} | 95 % interval | parameters | seconds | MB |",
+        f"| model | data | scored on | {metric} | 95 % interval | parameters | minutes | MB |",
         "|---|---|---|--:|--:|--:|--:|--:|",
     ]
     for run in sorted((r for r in runs if metric in r.metrics), key=lambda r: -r.mean(metric)):
@@ -26,8 +26,9 @@ def table(runs: Sequence[Run], metric: str = "accuracy") -> str:
             interval = f"{100 * low:.1f} – {100 * high:.1f}"
         partial = " (partial)" if run.data["partial"] else ""
         lines.append(
-            f"| {run.model} | {run.data['name']}{partial} | {run.protocol} | {value} | {interval} "
-            f"| {run.parameters:,} | {statistics.fmean(run.wall_seconds):.1f} "
+            f'| <a href="#run-{run.task}">{run.model}</a> | '
+            f"{run.data['name']}{partial} | {run.protocol} | {value} | {interval} "
+            f"| {run.parameters:,} | {statistics.fmean(run.wall_seconds) / 60:.2f} "
             f"| {run.peak_memory_mb:,.0f} |"
         )
     return "\n".join(lines)

@@ -293,3 +293,28 @@ def test_a_set_whose_files_are_not_served_is_unavailable(mirror, name):
 def test_the_cache_is_where_the_system_keeps_caches(monkeypatch):
     monkeypatch.delenv("TUTORIAL_CACHE", raising=False)
     assert loading.cache_root().name == "tutorial_lib"
+
+
+def test_the_line_about_places_names_them_in_the_order_of_load(toy, cache, embedded, monkeypatch):
+    def first():
+        """What `places` names first of all that has the set, and where `load` found it."""
+        words = loading.places().removeprefix("Data: ").split("; ")[0].split(", then ")
+        named = next(place for place in words if "(0 of 1" not in place)
+        return named, provenance(load("toy", offline="reviews")).source
+
+    assert first() == ("a download", "download")
+    assert first() == ("the cache (1 of 1 sets)", "cache")
+    monkeypatch.setenv("TUTORIAL_DATA", str(cache))
+    assert first() == ("TUTORIAL_DATA (1 of 1 sets)", "prepared")
+    shutil.rmtree(cache / "toy")
+    monkeypatch.setenv("TUTORIAL_OFFLINE", "1")
+    assert first() == ("an embedded corpus", "embedded")
+    assert loading.places().endswith("; TUTORIAL_OFFLINE=1 forbids a download")
+
+
+@pytest.mark.parametrize("variable", ["TUTORIAL_DATA", "TUTORIAL_OFFLINE"])
+def test_the_line_about_places_says_what_is_set_wrongly(toy, monkeypatch, variable):
+    monkeypatch.setenv(variable, "nowhere")
+    with pytest.raises(DataError) as caught:
+        load("toy")
+    assert loading.places() == f"Data: {caught.value}"

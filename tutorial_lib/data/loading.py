@@ -133,6 +133,24 @@ def downloads_allowed() -> bool:
     return value == "0"
 
 
+def places() -> str:
+    """Return one line for people: where `load` looks for a set, in its order, and what is there."""
+    try:
+        folders = {"TUTORIAL_DATA": prepared_folder(""), "the cache": cache_root()}
+        online = downloads_allowed()
+    except DataError as error:
+        return f"Data: {error}"
+    sets = [name for name in catalogue.names() if name not in catalogue.EMBEDDED]
+    words = [
+        f"{place} ({sum(os.path.isdir(folder / name) for name in sets)} of {len(sets)} sets)"
+        for place, folder in folders.items()
+        if folder is not None
+    ]
+    words += ["a download"] if online else []
+    offline = "" if online else "; TUTORIAL_OFFLINE=1 forbids a download"
+    return f"Data: {', then '.join([*words, 'an embedded corpus'])}{offline}"
+
+
 def _find(entry: Entry) -> Found:
     folder = prepared_folder(entry.name)
     if folder is not None and folder.is_dir():

@@ -1,0 +1,77 @@
+"""The leader board and its charts say what the recorded runs say."""
+
+import dataclasses
+import re
+import statistics
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import pytest
+
+from book import leaderboard
+from tutorial_lib import results
+
+RUNS = results.read_all(Path(__file__).parents[1] / "book" / "results")
+RUN = next(run for run in RUNS if run.task == "nbsvm-mr")
+
+
+def a_run(model, accuracy, seconds, **more):
+    return dataclasses.replace(
+        RUN, task=re.sub(r"\W+", "-", model.lower()), model=model, metrics={"accuracy": [accuracy]},
+        wall_seconds=[float(seconds)], **more,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("run", leaderboard.of_models(RUNS), ids=lambda run: run.task)
+def test_every_recorded_accuracy_has_its_cell_or_a_better_run_of_the_model(run):
+    cells = re.findall(r'<a href="#run-([\w-]+)">\**([\d.]+)', leaderboard.board(RUNS))
+    of_run = run.model, leaderboard.column(run)
+    models = leaderboard.of_models(RUNS)
+    same = [one for one in models if (one.model, leaderboard.column(one)) == of_run]
+    best = max(same, key=lambda one: statistics.fmean(one.metrics["accuracy"]))
+    assert (best.task, f"{100 * statistics.fmean(best.metrics['accuracy']):.1f}") in cells
+
+
+def test_the_best_of_a_column_is_bold_and_labels_make_a_column_of_their_own():
+    runs = [a_run("A", 0.7, 1), a_run("B", 0.8, 1)]
+    runs.append(a_run("C", 0.6, 1, protocol="the book's test split, 100 labels"))
+    head, _, a, b, c = leaderboard.board(runs).splitlines()
+    assert head == "| model | mr | mr, 100 labels |"
+    assert a == '| A | <a href="#run-a">70.0</a> |  |'
+    assert b == '| B | <a href="#run-b">**80.0**</a> |  |'
+    assert c == '| C |  | <a href="#run-c">**60.0**</a> |'
+
+
+def test_a_chart_places_its_points_by_accuracy_and_time_and_links_them():
+    runs = [a_run("Slow & good", 0.9, 1000), a_run("Quick", 0.8, 1), a_run("Middle", 0.85, 31.6)]
+    svg = re.search("<svg.*</svg>", leaderboard.chart(runs))[0]
+    points = {}
+    for link in ElementTree.fromstring(svg).iter("a"):
+        circle = link.find("circle")
+        points[link.get("href")] = float(circle.get("cx")), float(circle.get("cy"))
+        assert link.get("aria-label") == link.find("title").text
+    quick, slow, middle = (points[f"#run-{n}"] for n in ("quick", "slow-good", "middle"))
+    assert quick[0] < middle[0] < slow[0] and quick[1] > middle[1] > slow[1]
+    # half way between 1 s and 1000 s on a logarithmic axis, half way between 80 and 90 %
+    assert middle == pytest.approx(((quick[0] + slow[0]) / 2, (quick[1] + slow[1]) / 2), abs=0.3)
+
+
+def test_grid_lines_stand_where_their_labels_say():
+    svg = re.search("<svg.*</svg>", leaderboard.chart([a_run("A", 0.8, 10), a_run("B", 0.9, 600)]))[
+        0
+    ]
+    labels = {t.text: t for t in ElementTree.fromstring(svg).iter("text")}
+    points = [c for c in ElementTree.fromstring(svg).iter("circle")]
+    assert float(labels["10 s"].get("x")) == float(points[1].get("cx"))
+    assert float(labels["10 min"].get("x")) == float(points[0].get("cx"))
+    assert float(labels["80"].get("y")) - 4 == float(points[1].get("cy"))
+
+
+def test_one_run_alone_and_a_comparison_of_speed_have_no_chart():
+    assert leaderboard.chart([RUN]) == ""
+    assert leaderboard.chart([run for run in RUNS if run.task == "speed-textcnn-mr"]) == ""
+
+
+@pytest.mark.parametrize("seconds, text", [(0.44, "0.4 s"), (90, "1.5 min"), (5400, "1.5 h")])
+def test_a_time_reads_in_the_unit_that_fits(seconds, text):
+    assert leaderboard.duration(seconds) == text
