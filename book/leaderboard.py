@@ -65,7 +65,7 @@ def link(run: Run, text: str) -> str:
 def chart(runs: Sequence[Run]) -> str:
     """Return accuracy against time, a point and a name for each run, as SVG; "" for fewer than two.
 
-    The time is the mean over seeds, from texts to scores, on a logarithmic axis.
+    The time is the mean over seeds of processor time, from texts to scores, on a logarithmic axis.
     """
     scored = sorted(of_models(runs), key=lambda run: -run.mean("accuracy"))
     if len(scored) < 2:
@@ -83,7 +83,7 @@ def chart(runs: Sequence[Run]) -> str:
         f'<figure class="tl-chart"><svg role="group" viewBox="0 0 760 {bottom + 40}" '
         f'aria-label="Accuracy against time. {html.escape(words)}.">'
         f"{_grid(across, up, accuracies, bottom)}{points}</svg>"
-        "<figcaption>Accuracy in per cent against the time that one seed or fold took. "
+        "<figcaption>Accuracy in per cent against the processor time of one seed or fold. "
         "A point or a name leads to its run.</figcaption></figure>"
     )
 
@@ -94,7 +94,7 @@ def _name(run: Run) -> str:
 
 
 def _seconds(run: Run) -> float:
-    return statistics.fmean(run.wall_seconds)
+    return statistics.fmean(run.cpu_seconds)
 
 
 def _says(run: Run) -> str:

@@ -18,7 +18,7 @@ RUN = next(run for run in RUNS if run.task == "nbsvm-mr")
 def a_run(model, accuracy, seconds, **more):
     return dataclasses.replace(
         RUN, task=re.sub(r"\W+", "-", model.lower()), model=model, metrics={"accuracy": [accuracy]},
-        wall_seconds=[float(seconds)], **more,
+        cpu_seconds=[float(seconds)], **more,
     )  # fmt: skip
 
 

@@ -12,7 +12,8 @@ def table(runs: Sequence[Run], metric: str = "accuracy") -> str:
     """Return the runs that report a metric as a Markdown table, the best first.
 
     The number is the mean over seeds or folds, then their standard deviation; the interval is
-    the 95 % bootstrap over the test texts. A model's name leads to `#run-` and the task.
+    the 95 % bootstrap over the test texts; minutes are processor time. A model's name leads to
+    `#run-` and the task.
     """
     lines = [
         f"| model | data | scored on | {metric} | 95 % interval | parameters | minutes | MB |",
@@ -28,7 +29,7 @@ def table(runs: Sequence[Run], metric: str = "accuracy") -> str:
         lines.append(
             f'| <a href="#run-{run.task}">{run.model}</a> | '
             f"{run.data['name']}{partial} | {run.protocol} | {value} | {interval} "
-            f"| {run.parameters:,} | {statistics.fmean(run.wall_seconds) / 60:.2f} "
+            f"| {run.parameters:,} | {statistics.fmean(run.cpu_seconds) / 60:.2f} "
             f"| {run.peak_memory_mb:,.0f} |"
         )
     return "\n".join(lines)
