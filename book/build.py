@@ -1,4 +1,4 @@
-"""The commands behind `make`: book, test, serve, zip, pdf, assignments, grade, clean.
+"""The commands behind `make`: book, test, serve, zip, pdf, links, assignments, grade, clean.
 
 It is started by any Python, makes `.venv` where needed and goes on in there; so this file
 imports only the standard library at its top.
@@ -114,6 +114,17 @@ def pdf():
     print(f"and printed, {target.stat().st_size / 2**20:.1f} MB\n{target}")
 
 
+def links():
+    """Ask for every outside address that a page links to; needs the network, so no test does it."""
+    book()
+    aside = OUT / "aside"
+    fine = sphinx("linkcheck", aside, OUT)
+    output = aside / "_build" / "linkcheck" / "output.txt"
+    print(output.read_text(encoding="utf-8") if output.exists() else "no link was looked at")
+    shutil.rmtree(aside)
+    sys.exit(not fine)
+
+
 def test():
     """Check style and spelling, run the unit tests, then the book at smoke scale in a browser."""
     python("ruff", "check", ".")
@@ -174,8 +185,8 @@ def grade():
 
 
 COMMANDS = {
-    "book": book, "test": test, "serve": serve, "zip": pack, "pdf": pdf, "clean": clean,
-    "assignments": assignments, "grade": grade,
+    "book": book, "test": test, "serve": serve, "zip": pack, "pdf": pdf, "links": links,
+    "clean": clean, "assignments": assignments, "grade": grade,
 }  # fmt: skip
 
 

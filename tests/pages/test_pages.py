@@ -155,9 +155,29 @@ def test_figures_are_numbered_in_order(opened, name):
     assert len(numbers) >= 3
 
 
-def test_no_page_is_heavy():
-    heavy = {n: (BOOK / n).stat().st_size for n in PAGES if (BOOK / n).stat().st_size > 2.5e6}
-    assert heavy == {}
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_a_chapter_is_light_and_shows_soon(opened, served, name):
+    page = opened(served + name).page
+    entries = page.evaluate(
+        """() => ({
+          weight: performance.getEntriesByType("navigation")[0].transferSize,
+          first: performance.getEntriesByName("first-contentful-paint")[0].startTime,
+        })"""
+    )
+    print(f"{name}: {entries['weight'] / 1e6:.2f} MB, first content {entries['first']:.0f} ms")
+    assert 0 < entries["weight"] < 2.5e6  # the scripts, styles and fonts are shared by all pages
+    assert entries["first"] < 5_000
+
+
+def test_a_copy_button_is_reached_by_keyboard_and_then_seen(opened):
+    page = opened("notebooks/01_softmax.html").page
+    page.locator("button.copybtn").first.wait_for(state="attached")
+    page.locator("div.highlight pre").first.click()
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.matches('button.copybtn')")
+    page.wait_for_function("getComputedStyle(document.activeElement).opacity == 1")
+    buttons = page.locator("button.copybtn:not(details *)").count()
+    assert page.get_by_role("button", name="Copy").count() == buttons
 
 
 def test_every_pair_of_neighbours_is_linked(opened):
