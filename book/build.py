@@ -136,7 +136,7 @@ def test():
     python("pytest", "-n", "2", "--ignore=tests/pages", "tests", OMP_NUM_THREADS="1")
     os.environ["TUTORIAL_SCALE"] = "smoke"
     book(SMOKE)
-    python("pytest", "tests/pages", BOOK_HTML=str(SMOKE / "html"))
+    python("pytest", "-n", "2", "tests/pages", BOOK_HTML=str(SMOKE / "html"))
 
 
 def python(module, *arguments, **variables):
