@@ -51,6 +51,8 @@ def results_page(root: Path = ROOT) -> str:
         if not run.task.startswith("transfer-"):  # they have a page of their own
             by_data.setdefault(run.data["title"], []).append(run)
     everywhere = [run for some in by_data.values() for run in some]
+    if not everywhere:
+        return "No run is recorded yet."
     parts = ["## All models, all data sets", _wide(leaderboard.board(everywhere))]
     for title, everything in sorted(by_data.items()):
         ablations = [run for run in everything if leaderboard.is_ablation(run)]
