@@ -24,6 +24,7 @@ def execute(notebooks: list[Path], cache_folder: Path, work: Path) -> dict[Path,
     """Run the notebooks whose outputs are not in the cache yet; return what stopped any."""
     cache = get_cache(cache_folder)
     waiting = [path for path in notebooks if not _cached(cache, path)]
+    waiting.reverse()  # late chapters take longest: begun last, they would run on alone
     print(f"{len(waiting)} of {len(notebooks)} notebooks to run", flush=True)
     work.mkdir(parents=True, exist_ok=True)
     cpus = _cpus()
