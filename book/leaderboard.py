@@ -80,7 +80,7 @@ def chart(runs: Sequence[Run]) -> str:
     )
     words = "; ".join(_says(run) for run in scored)
     return (
-        f'<figure class="tl-chart"><svg role="group" viewBox="0 0 760 {bottom + 40}" '
+        f'<figure class="tl-chart"><svg role="group" viewBox="0 0 790 {bottom + 40}" '
         f'aria-label="Accuracy against time. {html.escape(words)}.">'
         f"{_grid(across, up, accuracies, bottom)}{points}</svg>"
         "<figcaption>Accuracy in per cent against the processor time of one seed or fold. "
