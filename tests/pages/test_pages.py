@@ -160,7 +160,7 @@ def test_a_chapter_is_light_and_shows_soon(opened, served, name):
     page = opened(served + name).page
     entries = page.evaluate(
         """() => ({
-          weight: performance.getEntriesByType("navigation")[0].encodedBodySize,  // also of a page that is cached
+          weight: performance.getEntriesByType("navigation")[0].encodedBodySize,
           first: performance.getEntriesByName("first-contentful-paint")[0].startTime,
         })"""
     )
