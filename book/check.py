@@ -46,6 +46,8 @@ class _Page(HTMLParser):
         outside: outside addresses that a browser fetches by itself; `<a href>` is not one.
         inside: addresses within the book, of links and of what is fetched.
         names: what a link can lead to.
+        twice: names that stand at two parts.
+        pictures_without_alt: how many.
     """
 
     def __init__(self, path: Path):

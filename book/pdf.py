@@ -47,7 +47,6 @@ def print_page(page: Path, target: Path, browser: "playwright.sync_api.Browser")
     opened.set_default_timeout(WAIT)
     opened.goto(page.resolve().as_uri())
     opened.evaluate("() => MathJax.startup.promise.then(() => true)")
-    opened.evaluate("() => document.querySelectorAll('details').forEach(d => d.open = true)")
     opened.pdf(
         path=target, format="A4", margin=MARGIN, scale=0.8, tagged=True, outline=True,
         display_header_footer=True, header_template="<span></span>", footer_template=FOOT,

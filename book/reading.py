@@ -13,14 +13,9 @@ GLOSSARY = "book/glossary"
 CHAPTER = re.compile(r"notebooks/(\d\d)_")
 # Text below these is not prose, or leads somewhere already.
 NOT_PROSE = (
-    nodes.reference,
-    nodes.literal,
-    nodes.literal_block,
-    nodes.title,
-    nodes.math,
-    nodes.raw,
-)
-NOT_PROSE += (nodes.math_block, nodes.table)
+    nodes.reference, nodes.literal, nodes.literal_block, nodes.title, nodes.math,
+    nodes.math_block, nodes.raw, nodes.table,
+)  # fmt: skip
 
 
 def pages(tree: nodes.document, page: str) -> Iterator[tuple[str, nodes.Element]]:

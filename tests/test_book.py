@@ -140,6 +140,21 @@ def test_a_box_and_the_colab_badge_of_a_notebook_become_what_sphinx_shows():
     assert pages.from_notebook(badge) == "[Open](https://colab.x)"
 
 
+def test_a_picture_comes_from_the_output_of_its_cell_and_is_missed_where_there_is_none(tmp_path):
+    (tmp_path / "notebooks").mkdir()
+    code = 'from IPython.display import HTML\nHTML(\'<figure><img alt="A" src="data:,"></figure>\')'
+    source = notebook(tmp_path / "notebooks" / "one.ipynb", code, "print(1)")
+    drew, printed = (cell.id for cell in nbformat.read(source, 4).cells)
+    cache = tmp_path / "cache"
+    with pytest.raises(KeyError):  # it has not run
+        pages.picture(tmp_path, cache, "one", drew)
+    execute.execute([source], cache, tmp_path / "work")
+    assert pages.picture(tmp_path, cache, "one", drew) == '<img alt="A" src="data:,">'
+    for cell in (printed, "no-such-cell"):
+        with pytest.raises(LookupError, match="drew no picture"):
+            pages.picture(tmp_path, cache, "one", cell)
+
+
 # --- Building ------------------------------------------------------------------------------
 
 

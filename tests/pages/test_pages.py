@@ -200,3 +200,14 @@ def test_every_term_of_the_glossary_is_linked_from_a_chapter():
     terms = set(re.findall(r'<dt id="(term-[^"]+)"', glossary))
     assert len(terms) > 50
     assert terms - set(re.findall(r'glossary\.html#(term-[^"]+)"', chapters)) == set()
+
+
+def test_what_is_folded_away_is_open_on_paper_and_closed_again_after(opened):
+    page = opened("notebooks/01_softmax.html").page
+    closed = page.locator("details:not([open])")
+    before = closed.count()
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert before > 20 and closed.count() == 0
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert closed.count() == before
+    assert page.get_by_role("status").text_content().startswith("6 questions.")  # none counted
