@@ -210,4 +210,5 @@ def test_what_is_folded_away_is_open_on_paper_and_closed_again_after(opened):
     assert before > 20 and closed.count() == 0
     page.evaluate("dispatchEvent(new Event('afterprint'))")
     assert closed.count() == before
-    assert page.get_by_role("status").text_content().startswith("6 questions.")  # none counted
+    score = page.locator("section#quiz").get_by_role("status")
+    assert score.text_content().startswith("6 questions.")  # none is counted
