@@ -40,6 +40,17 @@ def test_learning_curves_say_where_each_line_starts_and_ends():
     assert caption == "Loss."
 
 
+def test_lines_stand_at_the_places_asked_for(monkeypatch):
+    kept = plots.figure()
+    monkeypatch.setattr(plots, "figure", lambda: kept)
+    plots.learning_curves({"a": [3.0, 4.0, 5.0]}, at=(5, 10, 40), caption="Far.")
+    (ax,) = kept[1]
+    assert ax.lines[0].get_xydata().tolist() == [[5, 3], [10, 4], [40, 5]]
+    assert ax.get_xticks().tolist() == [5, 10, 40]
+    with pytest.raises(ValueError, match="same first dimension"):
+        plots.learning_curves({"a": [3.0, 4.0]}, at=(5, 10, 40), caption="Far.")
+
+
 def test_confusion_names_the_commonest_error():
     matrix = np.array([[8, 1, 1], [5, 5, 0], [0, 2, 8]])
     alt, _ = parts(plots.confusion(matrix, ["ham", "spam", "eggs"], caption="Errors."))

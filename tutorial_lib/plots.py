@@ -113,16 +113,23 @@ def learning_curves(
     curves: Mapping[str, Sequence[float]],
     *,
     caption: str,
+    at: Sequence[int] | None = None,
     x: str = "step",
     y: str = "loss",
     data: Data = None,
 ) -> Picture:
-    """Draw one line a name over its index."""
+    """Draw one line a name over its index, or over the places `at`, each with a tick.
+
+    Raises:
+        ValueError: a line has not one value a place.
+    """
     drawn, (ax,) = figure()
+    if at is not None:
+        ax.set_xticks(at)
     for k, (name, values) in enumerate(curves.items()):
         gap = max(1, len(values) // 8)
         ax.plot(
-            np.arange(len(values)),
+            np.arange(len(values)) if at is None else at,
             values,
             DASHES[k % 4],
             marker=MARKERS[k % 7],
