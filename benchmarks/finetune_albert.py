@@ -31,7 +31,6 @@ from tutorial_lib.results import Recorder
 from tutorial_lib.training import TrainConfig
 
 SEEDS = range(3)
-BUDGET = 1_200  # tokens of a training batch
 DROPOUT = 0.1
 
 
@@ -50,6 +49,8 @@ class Task:
         cnn_epochs: of TextCNN; 0 where it is recorded elsewhere.
         nbsvm: whether NB-SVM is not recorded elsewhere.
         max_length: longest text in pieces of words; longer ones lose their middle.
+        budget: tokens of a training batch. On imdb 1,200 are five texts, and training is
+            unsteady: 84.0, 86.3 and 87.2 % for three seeds after two epochs.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Task:
     cnn_epochs: int = 0
     nbsvm: bool = False
     max_length: int = 128
+    budget: int = 1_200
 
     @property
     def cnn(self) -> networks.Recipe:
@@ -77,7 +79,7 @@ DATA = {
     "sst2-100": Task("sst2", labels=100, epochs=30, scratch_epochs=60, cnn_epochs=150, nbsvm=True),
     "sst2-1000": Task("sst2", labels=1000, epochs=10, scratch_epochs=20, cnn_epochs=30, nbsvm=True),
     "mr": Task("mr", folds=True, scratch_epochs=6),
-    "imdb": Task("imdb", epochs=2, scratch_epochs=3, cnn_epochs=4, max_length=256),
+    "imdb": Task("imdb", epochs=3, scratch_epochs=3, cnn_epochs=4, max_length=256, budget=4_800),
     "trec6": Task("trec6", epochs=10, scratch_epochs=20),
     "ag-news": Task("ag_news", epochs=2, scratch_epochs=3, cnn_epochs=4),
     "sms-spam": Task("sms_spam", epochs=6, scratch_epochs=12, cnn_epochs=8, nbsvm=True),
@@ -148,7 +150,7 @@ def albert(kind: str, task: Task, texts: networks.Texts, classes: int, seed: int
         split: data.batches(
             finetuning.encode(strings, tokenizer, task.max_length), labels,
             seed=seed, shuffle=split == "train",
-            token_budget=BUDGET if split == "train" else 16_000,
+            token_budget=task.budget if split == "train" else 16_000,
         )
         for split, (strings, labels) in texts.items()
     }  # fmt: skip
@@ -174,7 +176,7 @@ def settings(kind: str, task: Task) -> dict[str, Any]:
     lr, decay = RATES[kind]
     return {
         "epochs": epochs(kind, task), "lr": lr, "lr of each depth below": decay,
-        "schedule": "linear", "warmup": 0.1, "dropout": DROPOUT, "token_budget": BUDGET,
+        "schedule": "linear", "warmup": 0.1, "dropout": DROPOUT, "token_budget": task.budget,
         "max_length": task.max_length, "phrases": task.phrases,
     }  # fmt: skip
 
