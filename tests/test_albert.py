@@ -395,13 +395,15 @@ def test_texts_that_cannot_be_read_are_refused(arguments, message):
         AlbertClassifier(SMALL, 2)(*arguments)
 
 
-def test_shapes_that_differ_are_refused():
+def test_shapes_and_types_that_do_not_fit_are_refused():
     # The test run's own check of shapes would come first: call what stands behind it.
     check = Albert(SMALL)._checked
     with pytest.raises(ValueError, match=r"ids and mask are both \[B, T\]; got \[2, 3\] and \[2"):
         check(ONES, ONES[:, :2].bool(), None)
     with pytest.raises(ValueError, match="ids and token_types are both"):
         check(ONES, None, ONES[:1])
+    with pytest.raises(TypeError, match="boolean, not torch.int64"):  # as tokenizers give it
+        check(ONES, ONES, None)
     with pytest.raises(ValueError, match="at least 1"):
         AlbertClassifier(SMALL, 0)
 

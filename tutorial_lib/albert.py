@@ -118,6 +118,7 @@ class Albert(nn.Module):
         Raises:
             ValueError: an empty batch, a text that is empty or longer than
                 `max_position_embeddings`, shapes that differ, an id or a type that does not exist.
+            TypeError: a mask that is not boolean.
         """
         ids, mask = self._checked(ids, mask, token_types)
         x = self.mapping(self.embed(ids, token_types))  # [B T H]
@@ -161,6 +162,8 @@ class Albert(nn.Module):
                 f"{self.config.max_position_embeddings}; cut long texts"
             )
         if mask is not None:
+            if mask.dtype != torch.bool:
+                raise TypeError(f"the mask is boolean, not {mask.dtype}: give mask.bool()")
             ids = ids.masked_fill(~mask, self.config.pad_token_id or 0)
         if torch.compiler.is_compiling():  # what follows waits for the device
             return ids, mask

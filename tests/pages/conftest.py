@@ -11,7 +11,12 @@ import pytest
 BOOK = Path(os.environ.get("BOOK_HTML", "_build/smoke/html")).resolve()
 CHAPTERS = sorted(p.relative_to(BOOK).as_posix() for p in BOOK.glob("notebooks/*.html"))
 PAGES = [p.relative_to(BOOK).as_posix() for p in sorted(BOOK.rglob("*.html"))]
-PAGES = [n for n in PAGES if not n.startswith(("_static", "_modules")) and n != "index.html"]
+PAGES = [n for n in PAGES if not n.startswith("_static") and n != "index.html"]
+# The pages of the package's source are made alike: the longest stands for all.
+SOURCES = sorted(
+    (n for n in PAGES if n.startswith("_modules/")), key=lambda n: (BOOK / n).stat().st_size
+)
+PAGES = [n for n in PAGES if n not in SOURCES[:-1]]
 
 
 def pytest_collection_modifyitems(items):
