@@ -15,14 +15,23 @@ HALF_DONE = Path(__file__).parents[1] / "_build" / "half-done"  # seeds of runs 
 def chosen(module: str, named: list[str], tasks: Collection[str]) -> str | None:
     """Return the one task to run here, or run several one after the other and return None.
 
-    Each gets a process of its own: its peak memory is then its own too.
+    Each gets a process of its own: its peak memory is then its own too. One that fails does not
+    keep the others from being run.
+
+    Raises:
+        SystemExit: unknown tasks, or some failed.
     """
     if unknown := set(named) - set(tasks):
         raise SystemExit(f"unknown tasks {sorted(unknown)}; there are {', '.join(tasks)}")
     if len(named) == 1:
         return named[0]
-    for task in named or tasks:
-        subprocess.run([sys.executable, "-m", module, task], check=True)
+    failed = [
+        task
+        for task in named or tasks
+        if subprocess.run([sys.executable, "-m", module, task]).returncode
+    ]
+    if failed:
+        raise SystemExit(f"{len(failed)} failed: {', '.join(failed)}")
     return None
 
 

@@ -53,6 +53,11 @@ MATRIX = (
 )
 AMOUNTS = (20, 50, 100, 200, 500, 1_000)
 AT = 100  # labels, where differences get intervals
+# What the others are compared with, and the metric that holds it.
+REFERENCES = {
+    "from scratch": f"from scratch, {AT} labels", "NB-SVM": f"NB-SVM, {AT} labels",
+    "no source task": f"no source task, {AT} labels", "source only": "source only",
+}  # fmt: skip
 MOST = 10_000  # training texts of a source
 RANKS = (1, 2, 4, 8, 16, 32)
 
@@ -228,6 +233,9 @@ def journey(task: str, names: tuple[str, str], kind: str, amounts: Sequence[int]
         with record.measure(seed) as run:
             learned = Source(family, source, target, seed) if family else None
             run.metrics = described(source, target, learned, seed)
+            unchanged = source_only(source, target, learned, seed)
+            if unchanged is not None:
+                run.metrics["source only"] = float((unchanged == truth).mean())
             for amount in amounts:
                 texts = target.learn.few(amount, seed)
                 found = {"NB-SVM": tp.nbsvm(texts, target.score, seed)}
@@ -239,6 +247,8 @@ def journey(task: str, names: tuple[str, str], kind: str, amounts: Sequence[int]
                 for name, predicted in found.items():
                     run.metrics[f"{name}, {amount} labels"] = float((predicted == truth).mean())
                 if amount == AT:
+                    if unchanged is not None:
+                        found["source only"] = unchanged
                     run.metrics |= gaps(found, truth, classes)
             if learned:
                 record.parameters = sum(p.numel() for p in learned.model.parameters())
@@ -251,26 +261,28 @@ def described(
     source: Domain, target: Domain, learned: Source | None, seed: int
 ) -> dict[str, float]:
     """Return what is known of a pair before a label of the target is."""
-    metrics, found = {}, None
     if learned:
-        metrics = {"source accuracy": learned.right, **learned.known}
-        found = learned.unchanged(target)
-    else:
-        pair = source.learn.strings, target.learn.strings
-        metrics["distance"] = transfer.domain_distance(*pair, seed=seed)
-        if same := source.places(target.classes):
-            found = tp.nbsvm(source.of_classes(same), target.score, seed)
-    if found is not None:
-        metrics["source only"] = float((found == target.score.labels).mean())
-    return metrics
+        return {"source accuracy": learned.right, **learned.known}
+    pair = source.learn.strings, target.learn.strings
+    return {"distance": transfer.domain_distance(*pair, seed=seed)}
+
+
+def source_only(
+    source: Domain, target: Domain, learned: Source | None, seed: int
+) -> np.ndarray | None:
+    """Return what the source's model says of the target; None where its classes are others."""
+    if learned:
+        return learned.unchanged(target)
+    same = source.places(target.classes)
+    return tp.nbsvm(source.of_classes(same), target.score, seed) if same else None
 
 
 def gaps(found: dict[str, np.ndarray], truth: np.ndarray, classes: int) -> dict[str, float]:
-    """Return how far each way is from both baselines, with its 95 % interval."""
-    metrics = {}
-    for other in ("from scratch", "NB-SVM"):
+    """Return how far each way is from each reference that there is, with its 95 % interval."""
+    metrics, order = {}, list(REFERENCES)
+    for place, other in enumerate(order):
         for name in found:
-            if other in found and name not in ("from scratch", "NB-SVM"):
+            if other in found and name not in (*order[: place + 1], *order[:2]):
                 gap = evaluation.paired_bootstrap(truth, found[name], found[other], classes)
                 for end, value in zip(("", ", low", ", high"), gap, strict=True):
                     metrics[f"{AT} labels: {name} minus {other}{end}"] = value

@@ -94,7 +94,8 @@ def transfer_page(root: Path = ROOT) -> str:
         return "No run of the grid is recorded yet."
     parts = [
         "## What was best, and by how much",
-        "The best is chosen on the scored texts themselves, so its lead is somewhat too large.",
+        "From near to far. The best is chosen on the scored texts themselves, so its lead is "
+        "somewhat too large.",
         transfer_tables.guide(grid),
     ]
     for (source, target), some in grid.items():

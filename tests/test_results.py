@@ -62,7 +62,19 @@ def test_measure_times_the_block_and_forgets_one_that_fails():
     assert record.seeds == [0] and record.wall[0] >= 0.05 > record.cpu[0]
 
 
-def test_a_stopped_run_goes_on_with_the_seeds_that_are_left(tmp_path):
+@pytest.mark.parametrize("commit", ["0" * 40 + "+changes", "unknown"])
+def test_seeds_of_code_that_nobody_knows_are_not_taken_up(tmp_path, monkeypatch, commit):
+    monkeypatch.setattr(results, "_commit", lambda: commit)
+    for _ in range(2):
+        record = recorder()
+        assert record.left(range(2), tmp_path) == [0, 1]
+        with record.measure(0) as run:
+            run.score(np.arange(4) % 2, np.arange(4) % 2, ["no", "yes"])
+        assert list(tmp_path.iterdir())
+
+
+def test_a_stopped_run_goes_on_with_the_seeds_that_are_left(tmp_path, monkeypatch):
+    monkeypatch.setattr(results, "_commit", lambda: "0" * 40)
     truth = np.arange(100) % 2
 
     def measured(record, seed):

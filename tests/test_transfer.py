@@ -386,6 +386,31 @@ def test_what_was_frozen_before_stays_frozen_after_an_error():
     assert frozen == {"embedding.weight"}
 
 
+@pytest.mark.parametrize("strategy", ["full", "gradual"])
+def test_what_was_frozen_before_does_not_move(strategy):
+    torch.manual_seed(0)
+    model = lstm()
+    model.embedding.weight.requires_grad_(False)
+    before = {name: p.clone() for name, p in model.named_parameters()}
+    transfer.adapt(model, strategy, batches(), CONFIG)
+    same = {name for name, p in model.named_parameters() if torch.equal(p, before[name])}
+    assert same == {"embedding.weight"}
+
+
+def test_one_alpha_serves_all_ranks(monkeypatch):
+    scales = []
+    merge = transfer.lora.merge
+
+    def noting(model):
+        scales.extend({m.scale for m in model.modules() if hasattr(m, "scale")})
+        merge(model)
+
+    monkeypatch.setattr(transfer.lora, "merge", noting)
+    for rank in (2, 4):
+        transfer.adapt(transformer(), "lora", batches(), CONFIG, rank=rank, alpha=4.0)
+    assert scales == [2.0, 1.0]
+
+
 # Forgetting and distance
 
 

@@ -48,6 +48,7 @@ NETWORK = made("LSTM", "film", "shop", {
 
 def other(source, target, distance, gain):
     counts = {"distance": [distance] * 2, "NB-SVM, 100 labels": [0.7] * 2}
+    counts |= {"source only": [0.5] * 2} if target == "film" or source == "post" else {}
     network = {"from scratch, 100 labels": [0.5] * 2, "full, 100 labels": [0.5 + gain] * 2}
     network |= {"NB-SVM, 100 labels": [0.7] * 2}
     return [made("NB-SVM", source, target, counts), made("LSTM", source, target, network)]
@@ -65,25 +66,48 @@ def test_runs_are_grouped_by_pair_the_fullest_first():
 
 def test_accuracies_by_amount_with_the_best_of_each_column_in_bold():
     lines = transfer_tables.by_amount([COUNTS, NETWORK]).splitlines()
-    assert lines[0] == "| family | method | no label | 20 | 100 |"
+    assert lines[0] == "| family | method | 0 | 20 | 100 |"
     assert lines[2:] == [
-        "| NB-SVM | NB-SVM | 60.0 ± 0.0 | 55.0 ± 7.1 | **70.0 ± 0.0** |",
-        "| LSTM | from scratch | 68.0 ± 2.8 | 50.0 ± 0.0 | 56.0 ± 1.4 |",
-        "| LSTM | full |  | **75.0 ± 7.1** | **70.0 ± 14.1** |",
+        "| NB-SVM | NB-SVM | — | 55.0 ± 7.1 | **70.0 ± 0.0** |",
+        "| NB-SVM | source only | 60.0 ± 0.0 | — | — |",
+        "| LSTM | from scratch | — | 50.0 ± 0.0 | 56.0 ± 1.4 |",
+        "| LSTM | full | — | **75.0 ± 7.1** | **70.0 ± 14.1** |",
+        "| LSTM | source only | **68.0 ± 2.8** | — | — |",
     ]
+    (news, *_) = GRID["news", "shop"]  # its source has other classes
+    assert "| 100 |" in transfer_tables.by_amount([news]).splitlines()[0]
+    assert "| 0 |" not in transfer_tables.by_amount([news])
 
 
 def test_differences_are_means_of_values_and_ends():
     lines = transfer_tables.differences([COUNTS, NETWORK]).splitlines()
-    assert lines[2:] == ["| LSTM | full | +20.0 [+10.0, +30.0] | +0.0 [-10.0, +10.0] |"]
+    assert lines[2:] == ["| LSTM | full | +20.0 [+10.0, +30.0] | — | — | +0.0 [-10.0, +10.0] |"]
+
+
+@pytest.mark.parametrize(
+    ("lows", "highs", "said"),
+    [
+        ([0.1, 0.2], [0.3, 0.4], ", **gain**"),
+        ([-0.3, -0.4], [-0.1, -0.2], ", **loss**"),
+        ([-0.1, 0.5], [0.1, 0.9], ""),  # one seed of two alone is no verdict
+        ([0.0, 0.1], [0.2, 0.2], ""),
+    ],
+)
+def test_a_verdict_needs_the_interval_of_every_seed(lows, highs, said):
+    gap = "100 labels: full minus source only"
+    run = made(
+        "LSTM", "film", "shop", {gap: [0.1, 0.1], f"{gap}, low": lows, f"{gap}, high": highs}
+    )
+    assert f"]{said} | — |" in transfer_tables.differences([run])
 
 
 def test_distance_stands_beside_each_familys_gain_and_their_correlation_below():
-    lines = transfer_tables.distances(GRID).splitlines()
-    assert lines[2:5] == [
+    third = transfer_tables.pairs(other("post", "shop", 1.9, -0.1))
+    lines = transfer_tables.distances(GRID | third).splitlines()
+    assert lines[2:5] == [  # from news to shop the task is another
         "| shop | film | 1.20 | +30.0 |",
         "| film | shop | 1.60 | +14.0 |",
-        "| news | shop | 1.90 | -10.0 |",
+        "| post | shop | 1.90 | -10.0 |",
     ]
     expected = np.corrcoef([1.2, 1.6, 1.9], [30, 14, -10])[0, 1]
     assert lines[5] == f"| correlation with the distance | | | {expected:+.2f} |"
@@ -91,9 +115,23 @@ def test_distance_stands_beside_each_familys_gain_and_their_correlation_below():
 
 def test_the_guide_names_the_best_way_and_its_lead():
     lines = transfer_tables.guide(GRID).splitlines()
-    assert lines[2] == "| film | shop | 20 | LSTM, full | 75.0 ± 7.1 | +20.0 |"
-    assert "| news | shop | 100 | NB-SVM | 70.0 ± 0.0 | +0.0 |" in lines
-    assert "| shop | film | 100 | LSTM, full | 80.0 ± 0.0 | +10.0 |" in lines
+    assert lines[2:] == [
+        "| 1.20 | shop | film | 100 | LSTM, full | 80.0 ± 0.0 | +10.0 |",
+        "| 1.60 | film | shop | 20 | LSTM, full | 75.0 ± 7.1 | +20.0 |",
+        "| 1.60 | film | shop | 100 | LSTM, full | 70.0 ± 14.1 | +0.0 [-10.0, +10.0] |",
+        "| 1.90 | news | shop | 100 | NB-SVM | 70.0 ± 0.0 | +0.0 |",
+    ]
+    assert transfer_tables.guide({("film", "shop"): [NETWORK]}).splitlines()[2].startswith("| — |")
+
+
+def test_what_was_pretrained_is_compared_with_its_own_start():
+    """Else the gain of having read texts would be told as that of the source task."""
+    run = made("mini", "film", "shop", {
+        "from scratch, 100 labels": [0.5] * 2, "no source task, 100 labels": [0.8] * 2,
+        "full, 100 labels": [0.75] * 2,
+    })  # fmt: skip
+    heat = transfer_tables.heat({("film", "shop"): [run]}, "mini")
+    assert "highest film, shop -0.05" in heat.alt
 
 
 def test_what_is_forgotten_is_a_loss():
@@ -105,7 +143,7 @@ def test_pictures_say_what_they_show():
     curve = transfer_tables.curves("film", "shop", GRID["film", "shop"])
     assert "LSTM, full from 0.750 to 0.700" in curve.alt and "NB-SVM from 0.550" in curve.alt
     heat = transfer_tables.heat(GRID, "LSTM")
-    assert "gain over scratch: highest shop, film 0.30; lowest news, shop -0.10" in heat.alt
+    assert "gain: highest shop, film 0.30; lowest news, shop -0.10" in heat.alt
 
 
 def test_ranks_are_told_with_what_they_train():

@@ -216,10 +216,12 @@ class Recorder:
         """Return the seeds to measure, less those that an earlier process of the same run has.
 
         Each seed is kept in `folder` when it is measured, and forgotten when the run is written.
-        The same run is one with the same facts: settings, data, versions, machine and commit.
+        The same run is one with the same facts: settings, data, versions, machine and commit; so
+        nothing is taken up where files had changed since the commit, or there is none.
         """
         self.kept = Path(folder) / f"{self.facts['task']}.json"
-        if self.kept.exists():
+        known = "+" not in self.facts["commit"] and self.facts["commit"] != "unknown"
+        if known and self.kept.exists():
             state = json.loads(self.kept.read_text(encoding="utf-8"))
             if state["facts"] == json.loads(json.dumps(self.facts)):
                 self.parameters, self.peak = state["parameters"], state["peak"]

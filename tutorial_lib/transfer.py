@@ -213,6 +213,7 @@ def adapt(
     *,
     decay: float = 1.0,
     rank: int = 8,
+    alpha: float = 8.0,
     progress: bool = False,
 ) -> None:
     """Train a model that was carried over on the target's texts, by one of four strategies.
@@ -224,13 +225,14 @@ def adapt(
     - `lora`: the head learns, and a change of low rank in each attention's query and value; at
       the end it is merged.
 
-    Afterwards every parameter that could learn before can learn again.
+    What could not learn before does not learn here either, and all that could can afterwards.
 
     Args:
         batches: with `ids`, `mask` and `labels`, shuffled.
         config: how to train; the last step's weights are kept.
         decay: of the rate from one depth to the one below it.
-        rank: of the changes.
+        rank, alpha: of the changes, which are scaled by `alpha / rank`: so rates that suit one
+            rank suit others.
 
     Raises:
         ValueError: an unknown strategy, or one that does not fit the model.
@@ -248,16 +250,18 @@ def adapt(
             labels = training.predict(model, lambda _, batch: batch["labels"], batches)
             fit_head(model.output, features(model, batches), labels.numpy())
         elif strategy == "lora":
-            lora.add(model, rank)
+            lora.add(model, rank, alpha)
             try:
                 fit(config, 1.0)
             finally:
                 lora.merge(model)
         elif strategy in ("full", "gradual"):
             for count in range(1, max(depths(model).values()) + 1 if strategy == "gradual" else 1):
-                unfreeze(model, count)
+                for name in set(unfreeze(model, count)) - learned:
+                    model.get_parameter(name).requires_grad_(False)
                 fit(dataclasses.replace(config, epochs=1, seed=config.seed + count), decay)
-            model.requires_grad_(True)
+            for name, parameter in model.named_parameters():
+                parameter.requires_grad_(name in learned)
             fit(config, decay)
         else:
             raise ValueError(f"strategy is one of {', '.join(STRATEGIES)}; got {strategy!r}")

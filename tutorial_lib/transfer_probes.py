@@ -187,7 +187,9 @@ def matrix(
         torch.manual_seed(0)
         first = learn(make(len(own)), texts, words(own), lr=lr)
         for j, (target, others) in enumerate(learned.items()):
-            model, both = copy.deepcopy(first), vocabulary(texts, others)
+            # On the diagonal nothing moves: two copies of a text would make rare words common.
+            both = own if source == target else vocabulary(texts, others)
+            model = copy.deepcopy(first)
             transfer.move_words(model, own, both)
             encode = words(both)
 

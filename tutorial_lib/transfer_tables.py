@@ -16,7 +16,7 @@ from tutorial_lib.tables import percent
 
 AT = 100  # labels, where the runs hold intervals
 LABELS = " labels"
-SCRATCH, COUNTS = "from scratch", "NB-SVM"
+SCRATCH, COUNTS, START, ONLY = "from scratch", "NB-SVM", "no source task", "source only"
 FORGOTTEN = "forgotten of the source, "
 
 Pairs = Mapping[tuple[str, str], Sequence[Run]]
@@ -58,49 +58,59 @@ def by_amount(runs: Sequence[Run]) -> str:
     """Return a pair's accuracies as a table, a row for each family and method.
 
     The number is the mean over the seeds, then their standard deviation; the best mean of each
-    column is bold. `no label` is the source's model as it is.
+    column is bold. `source only` is the source's model as it is, so its 0 labels are of the target.
     """
-    table, columns = ways(runs), sorted({n for run in runs for n in amounts(run)})
-    zero = {family(run): run.metrics["source only"] for run in runs if "source only" in run.metrics}
+    table, columns = ways(runs), [0, *sorted({n for run in runs for n in amounts(run)})]
+    for run in runs:
+        if ONLY in run.metrics:
+            table[family(run), ONLY] = {0: run.metrics[ONLY]}
+    columns = columns if any(0 in row for row in table.values()) else columns[1:]
     best = {n: max(fmean(row[n]) for row in table.values() if n in row) for n in columns}
     lines = [
-        "| family | method | no label | " + " | ".join(f"{n:,}" for n in columns) + " |",
-        "|---|---|--:|" + "--:|" * len(columns),
+        "| family | method | " + " | ".join(f"{n:,}" for n in columns) + " |",
+        "|---|---|" + "--:|" * len(columns),
     ]
-    seen = set()
-    for (name, method), row in table.items():
-        first = percent(zero[name]) if name in zero and name not in seen else ""
-        seen.add(name)
+    families = list(dict.fromkeys(family(run) for run in runs))
+    for (name, method), row in sorted(table.items(), key=lambda item: families.index(item[0][0])):
         cells = [
             (f"**{percent(row[n])}**" if fmean(row[n]) == best[n] else percent(row[n]))
             if n in row
             else "—"
             for n in columns
         ]
-        lines.append(f"| {name} | {method} | {first} | " + " | ".join(cells) + " |")
+        lines.append(f"| {name} | {method} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
 def differences(runs: Sequence[Run]) -> str:
-    """Return what each method gains over both baselines at 100 labels, with its interval.
+    """Return what each method gains at 100 labels over each reference, and what that says.
 
-    Gain and both ends are means over the seeds; an interval that holds 0 is no verdict.
+    Gain and the ends of its interval are means over the seeds. `gain`, `loss`: the interval of
+    every seed lies on one side of 0; else no verdict is given.
     """
+    others = (SCRATCH, START, ONLY, COUNTS)
     lines = [
-        "| family | method | minus from scratch | minus NB-SVM |",
-        "|---|---|--:|--:|",
+        "| family | method | " + " | ".join(f"minus {other}" for other in others) + " |",
+        "|---|---|" + "--:|" * len(others),
     ]
     for run in runs:
         rows: dict[str, dict[str, str]] = {}
         for name in run.metrics:
             if f"{name}, low" in run.metrics:
                 method, other = name.removeprefix(f"{AT} labels: ").split(" minus ")
-                value, low, high = (100 * run.mean(name + end) for end in ("", ", low", ", high"))
-                rows.setdefault(method, {})[other] = f"{value:+.1f} [{low:+.1f}, {high:+.1f}]"
+                rows.setdefault(method, {})[other] = _interval(run, name)
         for method, row in rows.items():
-            cells = (row.get(other, "—") for other in (SCRATCH, COUNTS))
+            cells = (row.get(other, "—") for other in others)
             lines.append(f"| {family(run)} | {method} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def _interval(run: Run, name: str) -> str:
+    """Return a difference in points, its interval and, where all seeds agree, a verdict."""
+    value, low, high = (100 * run.mean(name + end) for end in ("", ", low", ", high"))
+    said = ", **gain**" if min(run.metrics[f"{name}, low"]) > 0 else ""
+    said = ", **loss**" if max(run.metrics[f"{name}, high"]) < 0 else said
+    return f"{value:+.1f} [{low:+.1f}, {high:+.1f}]{said}"
 
 
 def curves(source: str, target: str, runs: Sequence[Run]) -> plots.Picture:
@@ -135,7 +145,7 @@ def curves(source: str, target: str, runs: Sequence[Run]) -> plots.Picture:
 
 
 def heat(grid: Pairs, name: str) -> plots.Picture:
-    """Draw, for one family, what each source gives each target: the gain over from scratch."""
+    """Draw, for one family, what each source gives each target: the gain over going without."""
     of_pair = {pair: run for pair, runs in grid.items() for run in runs if family(run) == name}
     sources = sorted({source for source, _ in of_pair})
     targets = sorted({target for _, target in of_pair})
@@ -144,15 +154,16 @@ def heat(grid: Pairs, name: str) -> plots.Picture:
         gain[sources.index(source), targets.index(target)] = _gain(run)
     caption = f"{name}, fine-tuned with {AT} labels of the target: accuracy gained."
     return plots.heat_maps(
-        {"gain over scratch": gain}, sources, targets, x="target", y="source", caption=caption
+        {"gain": gain}, sources, targets, x="target", y="source", caption=caption
     )
 
 
 def distances(grid: Pairs) -> str:
     """Return the distance of pairs beside what the source gave each family at 100 labels.
 
-    Pairs that lack the run of a family are left out. In the last row, for each family the
-    correlation of distance and gain over the pairs of the table.
+    Pairs that lack the run of a family are left out, and those whose task is another: there the
+    distance of the texts is not the only one. In the last row, for each family the correlation
+    of distance and gain over the pairs of the table.
     """
     names = [
         n for n in dict.fromkeys(family(r) for runs in grid.values() for r in runs) if n != COUNTS
@@ -160,7 +171,8 @@ def distances(grid: Pairs) -> str:
     rows = []
     for (source, target), runs in grid.items():
         of_family = {family(run): run for run in runs}
-        if COUNTS in of_family and set(names) <= set(of_family):
+        whole = {COUNTS, *names} <= set(of_family)
+        if whole and ONLY in of_family[COUNTS].metrics:
             gains = [_gain(of_family[name]) for name in names]
             rows.append((source, target, of_family[COUNTS].mean("distance"), *gains))
     rows.sort(key=lambda row: row[2])
@@ -181,24 +193,33 @@ def distances(grid: Pairs) -> str:
 def guide(grid: Pairs) -> str:
     """Return the best way for each pair and amount of labels, and its lead over NB-SVM.
 
-    The best is chosen on the scored texts themselves, so its lead is somewhat too large.
+    The pairs stand from near to far. The best is chosen on the scored texts themselves, so its
+    lead is somewhat too large; at 100 labels it has its interval and verdict.
     """
     lines = [
-        "| source | target | labels | best mean | accuracy | lead over NB-SVM |",
-        "|---|---|--:|---|--:|--:|",
+        "| distance | source | target | labels | best mean | accuracy | lead over NB-SVM |",
+        "|--:|---|---|--:|---|--:|--:|",
     ]
-    for (source, target), runs in grid.items():
-        table = ways(runs)
+    far = {
+        pair: run.mean("distance") for pair, runs in grid.items() for run in runs
+        if "distance" in run.metrics
+    }  # fmt: skip
+    for pair, runs in sorted(grid.items(), key=lambda item: far.get(item[0], np.inf)):
+        table, of_family = ways(runs), {family(run): run for run in runs}
+        distance = f"{far[pair]:.2f}" if pair in far else "—"
         for n in sorted({n for row in table.values() for n in row}):
             (name, method), row = max(
                 ((way, row) for way, row in table.items() if n in row),
                 key=lambda item: fmean(item[1][n]),
             )
-            lead = "—"
-            if n in table.get((COUNTS, COUNTS), {}):
+            lead, gap = "—", f"{AT} labels: {method} minus {COUNTS}"
+            if n == AT and f"{gap}, low" in of_family[name].metrics:
+                lead = _interval(of_family[name], gap)
+            elif n in table.get((COUNTS, COUNTS), {}):
                 lead = f"{100 * (fmean(row[n]) - fmean(table[COUNTS, COUNTS][n])):+.1f}"
             best = name if name == method else f"{name}, {method}"
-            lines.append(f"| {source} | {target} | {n:,} | {best} | {percent(row[n])} | {lead} |")
+            cells = (distance, *pair, f"{n:,}", best, percent(row[n]), lead)
+            lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -244,4 +265,6 @@ def ranks(run: Run) -> str:
 
 
 def _gain(run: Run) -> float:
-    return run.mean(f"full, {AT} labels") - run.mean(f"{SCRATCH}, {AT} labels")
+    """Return what the source task adds to the same start without it."""
+    without = f"{START}, {AT} labels" if f"{START}, {AT} labels" in run.metrics else None
+    return run.mean(f"full, {AT} labels") - run.mean(without or f"{SCRATCH}, {AT} labels")
