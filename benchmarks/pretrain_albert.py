@@ -4,6 +4,7 @@
     … --folder F                        go on after a stop, to the same weights
     … --folder F --steps 90000          go on with more steps than planned at first
     … --folder F --decay-now            decay and export from the last checkpoint
+    … --folder F --weights M --hours 1  a new run that begins with the exported model M
 
 All other options are for new runs only; one that is gone on with keeps its plan.
 
@@ -39,7 +40,7 @@ from torch.nn import functional as F
 
 from benchmarks import pretraining_corpus as corpora
 from tutorial_lib import hub, pretraining, runtime
-from tutorial_lib.albert import AlbertConfig
+from tutorial_lib.albert import AlbertConfig, AlbertPretraining
 from tutorial_lib.pretraining import Batch, PackedText, Phase, PretrainConfig, Pretrainer, weighted
 from tutorial_lib.training import TrainConfig, checkpoint, randomness
 from tutorial_lib.training.update import Updater
@@ -60,6 +61,7 @@ class Plan:
         decay: share of all steps over which the learning rate falls.
         warmup: steps over which it climbs.
         skip_gram: passes over the corpus for the word vectors to start from; 0 for a random start.
+        before: what the exported model that the run begins with says of itself.
     """
 
     albert: AlbertConfig
@@ -71,6 +73,7 @@ class Plan:
     skip_gram: int = 0
     save_every: int = 200
     measure_every: int = 1000
+    before: dict[str, Any] | None = None
 
     @classmethod
     def load(cls, path: Path) -> "Plan":
@@ -88,14 +91,18 @@ class Plan:
 class Run:
     """A run in its folder; several processes share the work of each update.
 
+    Args:
+        weights: exported model to begin with; needed until the first checkpoint is there.
+
     Raises:
         ValueError: the corpus has another vocabulary than the model, or rows are longer than it
             can read.
     """
 
     def __init__(
-        self, plan: Plan, corpus: corpora.Corpus, folder: Path, *, compiled: bool = False
-    ) -> None:
+        self, plan: Plan, corpus: corpora.Corpus, folder: Path, *, compiled: bool = False,
+        weights: Path | None = None,
+    ) -> None:  # fmt: skip
         self.plan, self.corpus, self.folder = plan, corpus, folder
         self.here = processes()
         size = corpus.tokenizer.get_vocab_size()
@@ -109,6 +116,9 @@ class Run:
             raise ValueError(f"rows of {longest} tokens, but the model has {most} positions")
         torch.manual_seed(plan.train.seed)
         self.model = Pretrainer(plan.albert)
+        if weights:
+            begun = hub.load(weights, AlbertPretraining).model
+            self.model.model.load_state_dict(begun.state_dict())
         if plan.skip_gram:
             words = self.model.model.albert.words.weight
             with self.here.main_process_first(), torch.no_grad():
@@ -353,6 +363,7 @@ def arguments(line: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--hours", type=float, help="plan for so long; new runs only")
     parser.add_argument("--steps", type=int, help="instead of hours, or to change the end")
     parser.add_argument("--decay-now", action="store_true")
+    parser.add_argument("--weights", type=Path, help="exported model to begin with")
     parser.add_argument("--compile", action="store_true", help="faster; minutes to begin")
     for name, default in (
         ("hidden", 256), ("layers", 6), ("heads", 4), ("embedding", 128), ("vocabulary", 8000),
@@ -379,8 +390,13 @@ def arguments(line: list[str] | None) -> argparse.Namespace:
 def planned(options: argparse.Namespace) -> Plan:
     """Return the plan that the command line describes."""
     phases = [phase.split(":") for phase in options.phases.split()]
+    config, before = None, None
+    if options.weights:
+        config = hub.read_config(options.weights / "config.json")
+        before = json.loads((options.weights / "training.json").read_text(encoding="utf-8"))
     return Plan(
-        AlbertConfig(
+        config
+        or AlbertConfig(
             vocab_size=options.vocabulary, embedding_size=options.embedding,
             hidden_size=options.hidden, num_hidden_layers=options.layers,
             num_attention_heads=options.heads, intermediate_size=4 * options.hidden,
@@ -396,7 +412,7 @@ def planned(options: argparse.Namespace) -> Plan:
         ),
         TrainConfig(lr=options.lr, seed=options.seed, precision=options.precision),
         piece=options.piece, decay=options.decay, warmup=options.warmup,
-        skip_gram=options.skip_gram,
+        skip_gram=0 if options.weights else options.skip_gram, before=before,
         save_every=options.save_every, measure_every=options.measure_every,
     )  # fmt: skip
 
@@ -407,6 +423,8 @@ def main(line: list[str] | None = None) -> Run:
     folder, path = options.folder, options.folder / "plan.json"
     with here.main_process_first():
         corpus = corpora.read(options.corpus or corpora.prepared(options.vocabulary))
+        if options.weights:
+            corpus = corpora.renumbered(corpus, hub.load(options.weights).tokenizer)
         if here.is_main_process and not path.exists():
             if not options.steps and not options.hours:
                 raise SystemExit("a new run needs --hours or --steps")
@@ -417,8 +435,10 @@ def main(line: list[str] | None = None) -> Run:
             folder.mkdir(parents=True, exist_ok=True)
             path.write_text(json.dumps(dataclasses.asdict(plan), indent=2), encoding="utf-8")
     plan = Plan.load(path)
-    run = Run(plan, corpus, folder, compiled=options.compile)
+    run = Run(plan, corpus, folder, compiled=options.compile, weights=options.weights)
     run.load("stable")
+    if plan.before and not options.weights:
+        raise SystemExit("this run began with a model: name it again with --weights")
     if options.decay_now and not run.state.step:
         raise SystemExit(f"{folder} holds no run yet: there is nothing to decay")
     total = options.steps or plan.text.steps

@@ -310,6 +310,27 @@ def read(folder: Path) -> Corpus:
     return Corpus(folder, tokens, held_out, word_starts(tokenizer), tokenizer, record)
 
 
+def renumbered(corpus: Corpus, tokenizer: "tokenizers.Tokenizer") -> Corpus:
+    """Return a corpus with the ids that another tokenizer gives the same pieces.
+
+    Training a tokenizer on the same texts gives the same pieces, but on another machine the
+    rarest ones may change places.
+
+    Raises:
+        ValueError: the pieces are not the same.
+    """
+    theirs, ours = tokenizer.get_vocab(), corpus.tokenizer.get_vocab()
+    if set(theirs) != set(ours):
+        raise ValueError(f"the tokenizers differ in {len(set(theirs) ^ set(ours))} pieces")
+    ids = np.empty(len(ours), np.uint16)
+    for piece, number in ours.items():
+        ids[number] = theirs[piece]
+    return corpus._replace(
+        tokens=ids[corpus.tokens], held_out=ids[corpus.held_out], tokenizer=tokenizer,
+        starts=word_starts(tokenizer),
+    )  # fmt: skip
+
+
 def word_vectors(corpus: Corpus, dim: int, epochs: int) -> Float[Tensor, "V E"]:
     """Return the skip-gram vectors of all pieces (chapter 02), kept in the corpus's folder.
 
