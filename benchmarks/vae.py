@@ -179,7 +179,7 @@ def few_labels() -> Recorder:
     record = recorder(
         "few-labels-ag-news", "VAE's code, its encoder, joint model", FEW, texts,
         "the book's test split, by labels", free_bits=RECIPES["free-bits"].free_bits,
-        classifier_epochs=20, joint_epochs=JOINT_EPOCHS, alpha=ALPHA,
+        classifier_epochs=20, classifier_updates=300, joint_epochs=JOINT_EPOCHS, alpha=ALPHA,
     )  # fmt: skip
     truth, classes = texts.labels["test"], len(texts.classes)
     for seed in record.left(SEEDS, HALF_DONE):

@@ -185,6 +185,8 @@ def test_writing_leaves_the_mode_as_it_was():
         (generation.beam_search, {"longest": 0}, "1 word"),
         (generation.beam_search, {"beams": 0}, "1 beam"),
         (generation.sample, {"sentences": 0}, "1 sentence"),
+        (generation.greedy, {"condition": torch.full((1, 2), torch.nan)}, "not finite"),
+        (generation.beam_search, {"condition": torch.full((1, 2), torch.nan)}, "not finite"),
     ],
 )
 def test_what_cannot_be_asked_for_is_refused(write, options, message):

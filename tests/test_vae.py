@@ -313,6 +313,13 @@ def test_a_hopeless_model_has_infinite_perplexity():
     assert vae.perplexity(torch.tensor([-5000.0]), torch.tensor([3.0])) == math.inf
 
 
+def test_an_autoencoder_has_no_perplexity():
+    """Its loss knows the sentence from its code and bounds no likelihood."""
+    found = vae.evaluate(made(deterministic=True), batches(SENTENCES))
+    assert not {"perplexity", "loss a word"} & set(found)
+    assert found["kl"] == 0 and found["loss"] == found["reconstruction"]
+
+
 def test_evaluate_gives_the_means_of_what_each_sentence_has():
     model, there = made(), batches(SENTENCES, shuffle=False)
     torch.manual_seed(3)
@@ -323,6 +330,7 @@ def test_evaluate_gives_the_means_of_what_each_sentence_has():
     assert found["loss"] == pytest.approx(found["reconstruction"] + found["kl"], rel=1e-6)
     tokens = sum(len(s) + 1 for s in SENTENCES)
     assert found["perplexity"] == pytest.approx(math.exp(4 * found["loss"] / tokens), rel=1e-6)
+    assert found["loss a word"] == pytest.approx(4 * found["loss"] / tokens, rel=1e-6)
     weighted = math.exp(4 * found["weighted loss"] / tokens)
     assert found["weighted perplexity"] == pytest.approx(weighted, rel=1e-6)
     assert found["units"] == vae.active_units(mean)

@@ -152,10 +152,13 @@ def mutual_information(mean: Float[Tensor, "N Z"], log_variance: Float[Tensor, "
     """
     mean, log_variance = mean.double(), log_variance.double()
     z, precision = reparameterize(mean, log_variance), (-log_variance).exp()
-    # The density of all samples in all posteriors, [N N], its square multiplied out.
-    square = z**2 @ precision.T - 2 * z @ (mean * precision).T + (mean**2 * precision).sum(-1)
-    each = -0.5 * (square + (log_variance + math.log(2 * math.pi)).sum(-1))
-    return (each.diagonal() - logsumexp(each) + math.log(len(z))).mean().item()
+    constant = (mean**2 * precision + log_variance + math.log(2 * math.pi)).sum(-1)  # [N]
+    mixed = []
+    for some in z.split(1_000):  # all at once, 50,000 sentences would take 20 GB
+        # The density of some samples in all posteriors, [n N], its square multiplied out.
+        each = some**2 @ precision.T - 2 * some @ (mean * precision).T + constant
+        mixed.append(logsumexp(-0.5 * each) - math.log(len(z)))
+    return (log_density(z, mean, log_variance) - torch.cat(mixed)).mean().item()
 
 
 def active_units(mean: Float[Tensor, "N Z"], threshold: float = 0.01) -> int:

@@ -152,4 +152,6 @@ def _rows(condition: Tensor | None, sentences: int, longest: int) -> int:
     rows = sentences if condition is None else len(condition)
     if min(rows, longest) < 1:
         raise ValueError(f"write 1 sentence or more of 1 word or more; got {rows} of {longest}")
+    if condition is not None and not condition.isfinite().all():
+        raise ValueError("the condition is not finite")
     return rows

@@ -104,11 +104,11 @@ class LanguageModel(nn.Module):
         """Return the state before the first word.
 
         Raises:
-            ValueError: a condition of another width than the model's, or none where it needs one.
+            ValueError: a condition of another shape than [B, Z], or none where one is needed.
         """
-        width = 0 if condition is None else condition.shape[1]
-        if width != self.condition:
-            raise ValueError(f"the condition has {self.condition} numbers; got {width}")
+        shape = [batch, 0] if condition is None else [*condition.shape]
+        if shape != [batch, self.condition]:
+            raise ValueError(f"the condition is [{batch}, {self.condition}]; got {shape}")
         if self.begin is None:
             zeros = self.output.weight.new_zeros(1, batch, self.layer.hidden_size)
             return zeros, zeros

@@ -150,6 +150,7 @@ def compare(
     *,
     seed: int = 0,
     epochs: int = 20,
+    updates: int = 300,
     joint: TrainConfig | None = None,
     sizes: dict[str, int],
     alpha: float = 20.0,
@@ -165,7 +166,9 @@ def compare(
         model: trained on all training texts, without labels.
         texts, ids, labels: of `train` and `test`; texts with a blank between words.
         size: number of labels, drawn by the seed, each class in proportion.
-        epochs: of the two encoders, over the labelled texts.
+        epochs, updates: at least so many passes over the labelled texts for each of the two
+            encoders, and steps; few labels make few batches, and a network that has hardly been
+            trained would be taken for one that knows little.
         joint: how to train the joint model; it is left out if None.
         sizes: those of `model`, for the new ones.
         alpha: see `objective`.
@@ -176,25 +179,26 @@ def compare(
     rows = data.stratified(labels["train"], size, seed)
     some, known = [ids["train"][row] for row in rows], labels["train"][rows]
     labelled = data.batches(some, known, token_budget=500, seed=seed)
-    test = {split: data.batches(ids[split], token_budget=4_000, shuffle=False) for split in ids}
+    test = data.batches(ids["test"], token_budget=4_000, shuffle=False)
     strings = [texts["train"][row] for row in rows]
     found = {"NB-SVM": nbsvm(strings, known, texts["test"], seed)[0]}
     torch.manual_seed(seed)
     starts = {"encoder from scratch": SentenceVAE(words, **sizes), "VAE's encoder": model}
+    passes = max(epochs, math.ceil(updates / len(labelled)))
     for name, start in starts.items():
         classifier = classifier_from(start, classes)
-        config = TrainConfig(epochs, lr=2e-3, schedule="linear", seed=seed)
+        config = TrainConfig(passes, lr=2e-3, schedule="linear", seed=seed)
         training.fit_classifier(classifier, labelled, None, config, progress=False)
-        found[name] = training.predict_classes(classifier, test["test"])
-    means = {split: codes(model, test[split])[0].numpy() for split in ("train", "test")}
-    reader = LogisticRegression(max_iter=1000).fit(means["train"][rows], known)
-    found["VAE's code"] = reader.predict(means["test"])
+        found[name] = training.predict_classes(classifier, test)
+    few = data.batches(some, token_budget=4_000, shuffle=False)
+    reader = LogisticRegression(max_iter=1000).fit(codes(model, few)[0].numpy(), known)
+    found["VAE's code"] = reader.predict(codes(model, test)[0].numpy())
     if joint is not None:
         torch.manual_seed(seed)
         both = SemiSupervisedVAE(words, classes, **sizes)
         unlabelled = data.batches(ids["train"], token_budget=1_000, seed=seed)
         fit_semi_supervised(both, labelled, unlabelled, joint, alpha=alpha, progress=False)
-        found["joint model"] = training.predict_classes(both, test["test"])
+        found["joint model"] = training.predict_classes(both, test)
     return found
 
 

@@ -263,8 +263,9 @@ def evaluate(
     """Return a model's bound and the state of its code, means over the sentences.
 
     `loss` is minus the ELBO, `reconstruction` its part without the KL, `kl`: all in nats a
-    sentence. `perplexity` is of a word, the end counted, by the ELBO: an upper bound. `units` are
-    the active ones, `information` that between code and sentence, in nats.
+    sentence. `loss a word` is in nats too, the end counted as a word, and `perplexity` its exp, an
+    upper bound; an autoencoder without noise has neither, for its loss bounds nothing. `units`
+    are the active ones, `information` that between code and sentence, in nats.
 
     Args:
         samples: if not 0, the importance-weighted bound with so many is added: `weighted loss`
@@ -292,10 +293,12 @@ def evaluate(
         "loss": -bound.mean().item(),
         "reconstruction": -log_likelihood.mean().item(),
         "kl": kl.mean().item(),
-        "perplexity": perplexity(bound, words),
         "units": active_units(mean),
         "information": 0.0 if model.deterministic else mutual_information(mean, log_variance),
     }
+    if not model.deterministic:
+        found["loss a word"] = -(bound.sum() / words.sum()).item()
+        found["perplexity"] = perplexity(bound, words)
     if samples:
         weighted = table[:, 3].double()
         found |= {
