@@ -163,6 +163,18 @@ def test_a_deeper_model_takes_longer_and_keeps_a_state_for_each_layer_though_all
     assert two - one > 2 * 128 * (128 + 512 + 512 + 128)
 
 
+def test_the_states_are_as_many_whether_layers_share_their_weights_or_not():
+    sizes = {"hidden_size": 128, "intermediate_size": 512, "num_attention_heads": 2}
+    shared, own = (
+        probes.step_cost(AlbertConfig(vocab_size=50, num_hidden_layers=4, **sizes, **groups), 32)
+        for groups in ({}, {"num_hidden_groups": 4})
+    )
+    assert shared.states == own.states
+    longer = probes.step_cost(AlbertConfig(vocab_size=50, num_hidden_layers=4, **sizes), 64)
+    # Nothing that is there whatever the length; the attention maps grow with its square.
+    assert 2 <= longer.states / shared.states < 2.1
+
+
 def test_a_size_is_one_line_with_the_counts_of_both_models():
     line = probes.size_line("base", SIZES["base"], measured=False)
     # Lan et al. 2020, table 1: 12 and 108 million, within what the paper rounds.
