@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     import accelerate
 
 LOG_EVERY = 20
-HELD_OUT_BATCHES = 16
+HELD_OUT_BATCHES = 39  # about all of what the real corpus holds out
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,8 +95,8 @@ class Run:
         weights: exported model to begin with; needed until the first checkpoint is there.
 
     Raises:
-        ValueError: the corpus has another vocabulary than the model, or rows are longer than it
-            can read.
+        ValueError: the corpus has another vocabulary than the model, or the longest rows are not
+            as long as the model has positions.
     """
 
     def __init__(
@@ -110,10 +110,9 @@ class Run:
             raise ValueError(
                 f"the plan has a vocabulary of {plan.albert.vocab_size}, the corpus one of {size}"
             )
-        longest = max(phase.length for phase in plan.text.phases)
-        if longest > plan.albert.max_position_embeddings:
-            most = plan.albert.max_position_embeddings
-            raise ValueError(f"rows of {longest} tokens, but the model has {most} positions")
+        longest, most = longest_row(plan), plan.albert.max_position_embeddings
+        if longest != most:  # what no row reaches would stay at its random start
+            raise ValueError(f"the longest rows have {longest} tokens, the model {most} positions")
         torch.manual_seed(plan.train.seed)
         self.model = Pretrainer(plan.albert)
         if weights:
@@ -211,6 +210,9 @@ class Run:
             "seconds": round(self.state.seconds),
             "processes": self.here.num_processes,
             "held-out texts": self.measure(),
+            "held-out texts, longest rows": measure(
+                self.model, self.corpus, longest_row(self.plan), self.here.device
+            ),
             "environment": runtime.environment(),
         }
         (target / "training.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
@@ -221,6 +223,11 @@ class Run:
         (target / corpora.RECORD).write_text(overlap, encoding="utf-8")
         (target / "README.md").write_text(card(facts, self.corpus.record), encoding="utf-8")
         print(f"wrote {target}", flush=True)
+
+
+def longest_row(plan: Plan) -> int:
+    """Return the tokens of the longest rows that a run reads."""
+    return max(phase.length for phase in plan.text.phases)
 
 
 def pieces(batch: Batch, rows: int) -> list[Batch]:
@@ -264,7 +271,8 @@ def measure(
     model.train()
     names = ("words_nats", "order_accuracy", "detection_accuracy", "replaced_share", "found_share")
     values = (torch.cat(part).float().mean() for part in (nats, order, told, replaced, found))
-    return {name: value.item() for name, value in zip(names, values, strict=True)}
+    means = {name: value.item() for name, value in zip(names, values, strict=True)}
+    return means | {"order_pairs": sum(map(len, order))}
 
 
 def forget(curve: Path, part: str, step: int, main: bool) -> None:
@@ -299,21 +307,31 @@ def steps_in(hours: float, run: Run) -> int:
 def card(facts: dict[str, Any], record: dict[str, Any]) -> str:
     """Return the model card."""
     plan, held, read = facts["plan"], facts["held-out texts"], record.get("read", {})
-    sizes, text, where = plan["albert"], plan["text"], facts["environment"]
+    sizes, text = plan["albert"], plan["text"]
     sources = ", ".join(name for name in read if name != "total") or "see overlap.json"
-    rows = {
-        "steps": f"{facts['steps']:,} of {text['tokens']:,} tokens: {facts['tokens']:,} in all",
+    rows, read_in_all = {}, 0
+    for part, name in ((plan.get("before"), "first run"), (facts, "run")):
+        if part:
+            config, where = part["plan"]["text"], part["environment"]
+            phases = "; ".join(
+                f"{p['objective']} ({p['share']:.0%} of {config['steps']:,} planned steps, rows of "
+                f"{p['length']})"
+                for p in config["phases"]
+            )
+            rows[name] = (
+                f"{part['steps']:,} steps of {config['tokens']:,} tokens, {part['tokens']:,} in "
+                f"all: {phases}; {part['seconds'] / 3600:.1f} hours, {part['processes']} processes "
+                f"on {where['device_name']}, {where['precision']}"
+            )
+            read_in_all += part["tokens"]
+    rows |= {
         "texts": f"{record['tokens']['tokens']:,} tokens, so each read about "
-        f"{facts['tokens'] / record['tokens']['tokens']:.1f} times",
-        "objectives": "; ".join(
-            f"{p['objective']} ({p['share']:.0%} of {text['steps']:,} planned steps, rows of "
-            f"{p['length']})"
-            for p in text["phases"]
-        ),
-        "loss of hidden words, held-out texts": f"{held['words_nats']:.3f} nats",
-        "order of two stretches": f"{held['order_accuracy']:.1%} right, 50 % by chance",
-        "time": f"{facts['seconds'] / 3600:.1f} hours, {facts['processes']} processes",
-        "place": f"{where['device_name']}, {where['precision']}",
+        f"{read_in_all / record['tokens']['tokens']:.1f} times",
+        "loss of hidden words, held-out texts": f"{held['words_nats']:.3f} nats, in rows of "
+        f"{max(p['length'] for p in text['phases'])} "
+        f"{facts['held-out texts, longest rows']['words_nats']:.3f}",
+        "order of two stretches": f"{held['order_accuracy']:.1%} right of {held['order_pairs']:.0f}"
+        " pairs, 50 % by chance",
     }
     if any(p["objective"] == "replaced" for p in text["phases"]):
         right, none = held["detection_accuracy"], 1 - held["replaced_share"]

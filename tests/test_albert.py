@@ -176,6 +176,7 @@ def test_everything_is_as_in_transformers(seed, dtype):
 
 
 def test_the_largest_relative_errors_of_all_configurations():
+    """Shown by `pytest -s tests/test_albert.py`."""
     if not worst:
         pytest.skip("the comparisons were not run")
     print(f"\nlargest relative errors over {CONFIGURATIONS} configurations")

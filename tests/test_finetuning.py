@@ -1,5 +1,7 @@
 """Texts cut to head and tail, rates by depth, and the model that ships with the package."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -176,3 +178,9 @@ def test_the_models_own_name_loads_it_with_its_tokenizer():
     assert loaded.model(torch.tensor(ids[None], dtype=torch.int64), None).shape == (1, 3)
     size = sum(file.stat().st_size for file in hub.MINI.iterdir())
     assert size <= 12e6
+
+
+def test_rows_of_its_training_reached_every_position_of_the_model():
+    plan = json.loads((hub.MINI / "training.json").read_text(encoding="utf-8"))["plan"]
+    longest = max(phase["length"] for phase in plan["text"]["phases"])
+    assert longest == hub.load("mini-albert").model.config.max_position_embeddings

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tokenizers
 import torch
 
 from benchmarks import pretrain_albert as driver
@@ -260,9 +261,42 @@ def test_no_piece_holds_both_letters_and_marks(corpus):
             assert not set(plain) & set(string.punctuation), piece
 
 
-def test_rows_that_the_model_cannot_read_are_refused_before_the_first_step(corpus, tmp_path):
-    with pytest.raises(ValueError, match="rows of 64 tokens, but the model has 32 positions"):
-        driver.main(options(corpus, tmp_path, "--steps 10 --positions 32"))
+@pytest.mark.parametrize("positions", [32, 128])  # too few to read them; so many that some stay raw
+def test_rows_that_do_not_fit_the_positions_are_refused(corpus, tmp_path, positions):
+    message = f"the longest rows have 64 tokens, the model {positions} positions"
+    with pytest.raises(ValueError, match=message):
+        driver.main(options(corpus, tmp_path, f"--steps 10 --positions {positions}"))
+
+
+def test_a_run_goes_on_from_an_exported_model(whole, corpus, tmp_path):
+    model = whole[0] / "model"
+    line = options(corpus, tmp_path, f"--steps 4 --weights {model}")
+    run = driver.main(line)
+    assert run.plan.before == json.loads((model / "training.json").read_text(encoding="utf-8"))
+    assert run.plan.albert == hub.load(model).model.config
+    begun = driver.Run(run.plan, corpora.read(corpus), tmp_path, weights=model)
+    torch.testing.assert_close(
+        dict(begun.model.model.named_parameters()),
+        dict(hub.load(model, AlbertPretraining).model.named_parameters()),
+    )
+    said = (tmp_path / "model" / "README.md").read_text(encoding="utf-8")
+    assert "| first run | " in said and "| run | 4 steps of 256 tokens, 1,024 in all" in said
+    with pytest.raises(SystemExit, match="name it again with --weights"):
+        driver.main(options(corpus, tmp_path, "--steps 5"))
+
+
+def test_the_same_pieces_in_another_order_give_the_same_texts(corpus):
+    first = corpora.read(corpus)
+    facts = json.loads(first.tokenizer.to_str())
+    facts["model"]["vocab"][-2:] = facts["model"]["vocab"][:-3:-1]
+    other = tokenizers.Tokenizer.from_str(json.dumps(facts))
+    second = corpora.renumbered(first, other)
+    texts = first.tokenizer.decode(first.tokens[:500]), other.decode(second.tokens[:500])
+    assert texts[0] == texts[1] and (first.tokens != second.tokens).any()
+    assert second.starts.tolist() == first.starts[[*range(198), 199, 198]].tolist()
+    facts["model"]["vocab"][-1][0] = "another"
+    with pytest.raises(ValueError, match="differ in 2 pieces"):
+        corpora.renumbered(first, tokenizers.Tokenizer.from_str(json.dumps(facts)))
 
 
 def test_without_a_run_there_is_nothing_to_decay(corpus, tmp_path):

@@ -107,8 +107,8 @@ def load(
     Raises:
         WeightsError: nothing there, another kind of model, a pickle, a damaged file, a tensor that
             is missing or does not fit. The message says which.
-        ValueError: classes for a model without, no number of classes to be found, a revision of
-            a folder.
+        ValueError: classes for a model without or with others, no number of classes to be found,
+            a revision of a folder.
     """
     if kind not in ARCHITECTURES:
         raise ValueError(f"kind is Albert, AlbertPretraining or AlbertClassifier; got {kind}")
@@ -120,9 +120,16 @@ def load(
     if kind is not AlbertClassifier and classes is not None:
         raise ValueError(f"classes={classes}, but {kind.__name__} does not classify")
     if kind is AlbertClassifier:
-        if classes is None and tensors.get("classifier.weight", torch.zeros(())).ndim != 2:
+        weight = tensors.get("classifier.weight", torch.zeros(()))
+        saved = len(weight) if weight.ndim == 2 else None
+        if classes is None and saved is None:
             raise ValueError(f"{source} has no classifier: give classes, for a new one")
-        model = kind(config, len(tensors["classifier.weight"]) if classes is None else classes)
+        if None not in (classes, saved) and classes != saved:
+            raise ValueError(
+                f"{source} has a classifier of {saved} classes, not {classes}: load it without "
+                "`classes`, and give it another head with `transfer.new_head`"
+            )
+        model = kind(config, saved if classes is None else classes)
     else:
         model = kind(config)
     new = _fill(model, tensors, folder / WEIGHTS)
@@ -257,11 +264,12 @@ def _read(folder: Path) -> dict[str, Tensor]:
     path = folder / WEIGHTS
     if not path.is_file():
         pickles = [file.name for file in folder.glob("*") if file.suffix in (".bin", ".pt", ".pth")]
-        found = f"only {pickles[0]}, a pickle," if pickles else "none"
+        kind = (json.loads((folder / CONFIG).read_text("utf-8")).get("architectures") or [None])[0]
         raise WeightsError(
-            f"weights are read from {WEIGHTS}; {folder} holds {found} and a pickle is never "
-            "loaded, as it can run any program. If you trust it, convert it once: "
-            "transformers.AlbertForPreTraining.from_pretrained(old).save_pretrained(new)"
+            f"weights are read from {WEIGHTS}; {folder} holds "
+            f"{f'only {pickles[0]}, a pickle' if pickles else 'no such file'}. A pickle is never "
+            "loaded, as it can run any program. If you trust one, convert it once: "
+            f"transformers.{kind or 'AlbertModel'}.from_pretrained(old).save_pretrained(new)"
         )
     try:
         with safe_open(path, framework="pt") as file:
