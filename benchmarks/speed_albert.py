@@ -15,6 +15,7 @@ Also printed: tokens a second, and the arithmetic as a share of what a large pro
 matrices reaches on this machine. Writes book/results/TASK.json.
 """
 
+import dataclasses
 import statistics
 import sys
 import time
@@ -39,6 +40,19 @@ LENGTH = {"mr": 128, "imdb": 512}
 EPOCH_TEXTS = {"mr": 100_000, "imdb": 2_000}  # training texts of the compared epochs, at most
 EPOCHS, LR, BATCH = 2, 5e-4, 32
 DTYPES = {"float32": None, "bfloat16": torch.bfloat16}
+
+
+def with_positions(model: AlbertClassifier, length: int) -> AlbertClassifier:
+    """Return a model that reads so long a text: its vectors of positions come round again.
+
+    What they are does not matter to the speed; both sides have the same.
+    """
+    known = model.albert.positions.weight
+    config = dataclasses.replace(model.albert.config, max_position_embeddings=length)
+    longer = AlbertClassifier(config, model.output.out_features)
+    again = known.repeat(-(-length // len(known)), 1)[:length]
+    longer.load_state_dict(model.state_dict() | {"albert.positions.weight": again})
+    return longer
 
 
 def theirs_of(model: AlbertClassifier) -> nn.Module:
@@ -215,7 +229,8 @@ def compare(name: str, base: bool = False) -> Recorder:
         torch.manual_seed(0)
         if base:
             return AlbertClassifier(albert.SIZES["base"], 2)
-        return hub.load("mini-albert", AlbertClassifier, classes=len(classes)).model
+        loaded = hub.load("mini-albert", AlbertClassifier, classes=len(classes)).model
+        return with_positions(loaded, LENGTH[name])
 
     recorder.parameters = sum(p.numel() for p in model().parameters())
     for seed in SEEDS:

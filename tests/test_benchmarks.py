@@ -184,6 +184,20 @@ def test_both_sides_of_the_speed_comparison_start_from_one_model(monkeypatch):
         assert epochs[0] > 0 and 0 <= epochs[1] <= 1
 
 
+def test_a_model_with_more_positions_reads_short_texts_as_before():
+    torch.manual_seed(0)
+    config = AlbertConfig(
+        vocab_size=50, embedding_size=8, hidden_size=16, num_hidden_layers=2,
+        num_attention_heads=2, intermediate_size=32, max_position_embeddings=6,
+    )  # fmt: skip
+    model = AlbertClassifier(config, 2).eval()
+    longer = speed_albert.with_positions(model, 15).eval()
+    short = torch.randint(5, 50, (3, 6))
+    assert torch.equal(longer(short, None), model(short, None))
+    assert longer(short.repeat(1, 2), None).shape == (3, 2)
+    assert torch.equal(longer.albert.positions.weight[12:], model.albert.positions.weight[:3])
+
+
 @pytest.fixture(scope="module")
 def pydoc():
     splits = data.load("pydoc")

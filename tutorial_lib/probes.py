@@ -88,25 +88,20 @@ def likeliest(
     return tokens, {name: p[top].tolist() for name, p in found.items()}
 
 
-def halves(
-    documents: Iterable[str], sentences: int = 6, most: int | None = None
-) -> list[tuple[str, str]]:
+def halves(documents: Iterable[str], sentences: int = 6) -> list[tuple[str, str]]:
     """Return the first sentences of each document as two halves that follow one another.
 
     Documents of fewer than four sentences, or with one of fewer than four words, are left out.
 
     Args:
         sentences: of a document, at most.
-        most: characters of both halves; longer pairs are left out.
     """
     found = []
     for document in documents:
         parts = SENTENCE_END.split(document.strip())[:sentences]
         if len(parts) >= 4 and all(len(part.split()) > 3 for part in parts):
             middle = len(parts) // 2
-            pair = " ".join(parts[:middle]), " ".join(parts[middle:])
-            if most is None or len(pair[0]) + len(pair[1]) <= most:
-                found.append(pair)
+            found.append((" ".join(parts[:middle]), " ".join(parts[middle:])))
     return found
 
 
