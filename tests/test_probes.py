@@ -78,10 +78,6 @@ def test_halves_follow_one_another_and_hold_all_of_it():
     assert probes.halves([text + " And a fifth, for good."], 4) == [pair]
 
 
-def test_pairs_that_are_too_long_are_left_out():
-    text = "This is one sentence. Here is another one! Is this the third? Now comes the fourth."
-
-
 def test_a_model_that_always_says_as_it_stood_is_right_where_the_coin_let_it_stand(tokenizer):
     model, pairs = a_model(), [("one two.", "three."), ("four.", "one.")] * 50
     found = []
