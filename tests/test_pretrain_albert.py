@@ -172,7 +172,7 @@ def test_the_export_is_the_model_in_float16_for_both_libraries(whole, corpus):
     torch.testing.assert_close(ours.words, found.prediction_logits, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(ours.order, found.sop_logits, rtol=1e-4, atol=1e-4)
     card = (folder / "README.md").read_text()
-    assert "reviews" in card and "10 of 256 tokens: 2,560 in all" in card
+    assert "reviews" in card and "| run | 10 steps of 256 tokens, 2,560 in all" in card
     assert (folder / corpora.RECORD).exists()
     measured = [json.loads(line) for line in (folder / "curve.jsonl").read_text().splitlines()]
     assert [line["step"] for line in measured] == [5, 8, 10]
