@@ -233,11 +233,11 @@ def step_cost(config: AlbertConfig, time_steps: int = 128, repeats: int = 3) -> 
     for _ in range(repeats):
         weights: dict[int, int] = {p.untyped_storage().data_ptr(): 0 for p in model.parameters()}
         kept: dict[int, int] = {}
+        begun = time.perf_counter()  # the copies are made at every step, so they count
         with torch.autocast(device.type, kind, enabled=kind is not None):
             with noted(weights):  # half precision computes with copies of them: which?
                 # A layer keeps its copy only for an input that needs a gradient.
                 held = [layer(layer.weight[:1].detach().requires_grad_()) for layer in linear]
-            begun = time.perf_counter()
             with noted(kept):
                 states = model(ids, None).states
         states.float().square().mean().backward()
