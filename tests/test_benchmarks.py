@@ -120,9 +120,7 @@ def test_every_task_and_every_change_is_a_recipe_that_can_be_recorded(task):
 @pytest.mark.parametrize("kind", finetune_albert.MODELS)
 @pytest.mark.parametrize("labels", [None, 60])
 def test_each_model_of_the_comparison_classifies_and_can_be_repeated(kind, labels):
-    task = finetune_albert.Task(
-        "reviews", labels=labels, epochs=1, scratch_epochs=1, cnn_epochs=1
-    )
+    task = finetune_albert.Task("reviews", labels=labels, epochs=1, scratch_epochs=1, cnn_epochs=1)
     [texts] = finetune_albert.texts_of(task, 0)
     texts = {name: (strings[:60], y[:60]) for name, (strings, y) in texts.items()}
     texts["train"][0][0] = "a very long text " * 1000  # longer than a batch

@@ -251,9 +251,9 @@ def test_bounds_stand_in_order_with_a_dash_where_there_is_no_code():
     code = made_of("with code", loss=[2.0, 2.0], perplexity=[9.0, 9.0], kl=[1.0, 2.0])
     head, _, first, second = tables.bounds([words, code]).splitlines()
     place = head.split(" | ").index("KL")
-    assert first.startswith("| with code | 2.00 ± 0.00 |")
+    assert first.startswith("| with code | 1 | 2.00 ± 0.00 |")
     assert first.split(" | ")[place] == "1.50 ± 0.71"
-    assert second.startswith("| words alone | 3.10 ± 0.14 |")
+    assert second.startswith("| words alone | 1 | 3.10 ± 0.14 |")
     assert second.split(" | ")[place] == "—"
 
 
@@ -270,6 +270,17 @@ def test_accuracies_by_labels_have_a_row_a_method_and_their_differences():
     assert lines[2] == "| code | 55.0 ± 7.1 | 70.0 ± 0.0 |"
     assert lines[3] == "| counts | — | 90.0 ± 0.0 |"
     assert lines[-1] == "| 20 labels: code minus counts | +20.0 | +10.0 | +30.0 |"
+
+
+def test_speeds_have_a_row_for_each_thing_timed_and_both_accuracies():
+    run = made_of("ours against theirs", **{
+        "step, times as fast, float32": [1.0, 1.1], "epoch, times as fast": [3.0, 5.0],
+        "seconds an epoch, ours": [1.0, 1.0],
+        "test accuracy, ours": [0.8, 0.8], "test accuracy, theirs": [0.7, 0.8],
+    })  # fmt: skip
+    _, _, step, epoch = tables.speeds([run]).splitlines()
+    assert "| a training step, float32 | 1.05 (1.00 – 1.10) | — |" in step
+    assert "| a training epoch | 4.00 (3.00 – 5.00) | 80.0 ± 0.0, 75.0 ± 7.1 |" in epoch
 
 
 def test_an_ablation_shows_each_change_and_its_difference_seed_by_seed():

@@ -95,6 +95,35 @@ def ablation(run: Run) -> str:
     return "\n".join(lines)
 
 
+FASTER = ", times as fast"  # in the names of a comparison's metrics, after what is timed
+SCORED = "test accuracy, "  # begins those of what both ways then score, ours first
+
+
+def speeds(runs: Sequence[Run]) -> str:
+    """Return how many times as fast one way is as the other, a row for each thing that was timed.
+
+    It is the mean over the seeds, with the lowest and the highest in brackets; accuracies are
+    those of whole epochs.
+    """
+    lines = [
+        "| comparison | data | of | times as fast | accuracy of each | machine |",
+        "|---|---|---|--:|--:|---|",
+    ]
+    for run in runs:
+        both = [percent(v) for name, v in run.metrics.items() if name.startswith(SCORED)]
+        for name, ratios in run.metrics.items():
+            if FASTER in name:
+                low, high = min(ratios), max(ratios)
+                scored = ", ".join(both) if name.startswith("epoch") else "—"
+                lines.append(
+                    f'| <a href="#run-{run.task}">{run.model}</a> | {run.data["name"]} '
+                    f"| a training {name.replace(FASTER, '')} "
+                    f"| {run.mean(name):.2f} ({low:.2f} – {high:.2f}) "
+                    f"| {scored} | {run.environment['device_name']} |"
+                )
+    return "\n".join(lines)
+
+
 # Columns of `bounds`: heading, metric, decimals.
 BOUNDS = (
     ("loss, nats a sentence", "loss", 2),
@@ -116,8 +145,8 @@ def bounds(runs: Sequence[Run]) -> str:
     has no such number, as a language model without a code has no KL.
     """
     lines = [
-        "| model | " + " | ".join(heading for heading, _, _ in BOUNDS) + " |",
-        "|---|" + "--:|" * len(BOUNDS),
+        "| model | parameters | " + " | ".join(heading for heading, _, _ in BOUNDS) + " |",
+        "|---|--:|" + "--:|" * len(BOUNDS),
     ]
     for run in sorted(runs, key=lambda run: run.mean("loss")):
         cells = [
@@ -126,7 +155,7 @@ def bounds(runs: Sequence[Run]) -> str:
             else "—"
             for _, metric, n in BOUNDS
         ]
-        lines.append(f"| {run.model} | " + " | ".join(cells) + " |")
+        lines.append(f"| {run.model} | {run.parameters:,} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
