@@ -42,6 +42,32 @@ def test_the_best_of_a_column_is_bold_and_labels_make_a_column_of_their_own():
     assert c == '| C |  | <a href="#run-c">**60.0**</a> |'
 
 
+def test_pretraining_stands_beside_runs_that_are_scored_alike_and_its_goal():
+    mini, scratch, _, counts = leaderboard.READERS
+    few = "the book's test split, 100 labels"
+    runs = [
+        a_run(mini, 0.8, 1), a_run(counts, 0.7, 1),
+        a_run(counts, 0.9, 1, protocol="other splits"),  # better, but not on the same texts
+        a_run(mini, 0.7, 1, protocol=few), a_run(scratch, 0.5, 1, protocol=few),
+        a_run("elsewhere", 0.99, 1),
+    ]  # fmt: skip
+    head, _, whole, hundred = leaderboard.pretraining(runs).splitlines()
+    cells = [re.sub("<.*?>", "", cell).strip() for cell in whole.split("|")[1:-1]]
+    assert head == "| data | mini-ALBERT | from scratch | TextCNN | NB-SVM | goal | missing |"
+    assert cells == ["mr", "80.0 ± 0.0", "—", "—", "70.0 ± 0.0", "82.0", "2.0"]
+    assert hundred.startswith("| mr, 100 labels |") and hundred.endswith("| 60.0 | 0.0 |")
+
+
+def test_what_the_prose_says_of_pretraining():
+    """Chapter 7 and the Results page: ten points with 100 labels, and never behind scratch."""
+    for line in leaderboard.pretraining(RUNS).splitlines()[2:]:
+        data, mini, scratch, *_ = re.sub("<.*?>", "", line).strip("| ").split(" | ")
+        if scratch == "—":
+            continue
+        gap = float(mini.split()[0]) - float(scratch.split()[0])
+        assert gap >= (10 if data.endswith(" 100 labels") else 0), data
+
+
 def test_a_chart_places_its_points_by_accuracy_and_time_and_links_them():
     runs = [a_run("Slow & good", 0.9, 1000), a_run("Quick", 0.8, 1), a_run("Middle", 0.85, 31.6)]
     svg = re.search("<svg.*</svg>", leaderboard.chart(runs))[0]
