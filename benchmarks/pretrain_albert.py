@@ -41,7 +41,8 @@ from torch.nn import functional as F
 from benchmarks import pretraining_corpus as corpora
 from tutorial_lib import hub, pretraining, runtime
 from tutorial_lib.albert import AlbertConfig, AlbertPretraining
-from tutorial_lib.pretraining import Batch, PackedText, Phase, PretrainConfig, Pretrainer, weighted
+from tutorial_lib.packing import PackedText
+from tutorial_lib.pretraining import Batch, Phase, PretrainConfig, Pretrainer, weighted
 from tutorial_lib.training import TrainConfig, checkpoint, randomness
 from tutorial_lib.training.update import Updater
 

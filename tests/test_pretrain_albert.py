@@ -21,7 +21,8 @@ from benchmarks import pretrain_albert as driver
 from benchmarks import pretraining_corpus as corpora
 from tutorial_lib import data, hub
 from tutorial_lib.albert import AlbertPretraining
-from tutorial_lib.pretraining import CLS, MASK, SEP, PackedText
+from tutorial_lib.packing import PackedText
+from tutorial_lib.pretraining import CLS, MASK, SEP
 from tutorial_lib.training import CheckpointError
 
 TINY = (

@@ -9,7 +9,8 @@ from torch.nn import functional as F
 
 from tutorial_lib import pretraining
 from tutorial_lib.albert import AlbertConfig
-from tutorial_lib.pretraining import CLS, MASK, NONE, SEP, WORDS, PackedText, Phase, PretrainConfig
+from tutorial_lib.packing import PackedText
+from tutorial_lib.pretraining import CLS, MASK, NONE, SEP, WORDS, Phase, PretrainConfig
 
 VOCABULARY = 50
 STARTS = torch.arange(VOCABULARY) % 3 > 0  # ids 6, 9, 12, … go on with a word

@@ -25,7 +25,8 @@ from tutorial_lib.albert import (
     flops,
     parameter_count,
 )
-from tutorial_lib.pretraining import MASK, SEP, PackedText, PretrainConfig, word_starts
+from tutorial_lib.packing import PackedText
+from tutorial_lib.pretraining import MASK, SEP, PretrainConfig, word_starts
 
 if TYPE_CHECKING:
     import tokenizers
