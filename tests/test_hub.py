@@ -233,6 +233,10 @@ TENSOR_FAULTS = {
         lambda t: t.update({"albert.pooler.bias": torch.zeros(12, dtype=torch.int8)}),
         r"albert\.pooler\.bias is int8 \[12\]",
     ),
+    "not a number": (
+        lambda t: t["albert.pooler.bias"].fill_(torch.nan),
+        r"albert\.pooler\.bias holds numbers that are not finite",
+    ),
     "more layers": (
         lambda t: t.update({a_layer(2, "ffn.bias"): torch.zeros(20)}),
         r"albert_layer_groups\.2.* is not part of a model of this configuration",

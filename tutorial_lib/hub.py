@@ -106,7 +106,7 @@ def load(
 
     Raises:
         WeightsError: nothing there, another kind of model, a pickle, a damaged file, a tensor that
-            is missing or does not fit. The message says which.
+            is missing, does not fit or is not finite. The message says which.
         ValueError: classes for a model without or with others, no number of classes to be found,
             a revision of a folder.
     """
@@ -311,6 +311,8 @@ def _fill(model: nn.Module, tensors: dict[str, Tensor], path: Path) -> tuple[str
         elif tensors[name].shape != ours.shape or tensors[name].dtype != torch.float32:
             have, want = (f"{str(t.dtype)[6:]} {[*t.shape]}" for t in (tensors[name], ours))
             problems.append(f"{name} is {have}; the configuration asks for {want}")
+        elif not tensors[name].isfinite().all():
+            problems.append(f"{name} holds numbers that are not finite")
     buffers = ("position_ids", "token_type_ids")
     problems += [
         f"{name} is not part of a model of this configuration"
