@@ -151,13 +151,20 @@ def test_logits_gradients_and_training_equal_peft(make):
     torch.testing.assert_close(ours(ids, mask), merged(ids, mask), rtol=1e-4, atol=1e-5)
 
 
+def test_what_is_stored_is_said_in_kilobytes():
+    assert lora.stored(1_538).split() == ["1,538", "numbers,", "6.2", "kB"]
+    assert lora.stored(1_000_000, width=2).split() == ["1,000,000", "numbers,", "2,000.0", "kB"]
+
+
 def test_what_cannot_be_adapted_is_named_and_left_as_it_was():
     model = transformer()
     with pytest.raises(ValueError, match="no linear layer .* nothing"):
         lora.add(model, rank=2, targets=["nothing"])
-    with pytest.raises(ValueError, match="rank is from 1 to 16"):
-        lora.add(model, rank=17)
-    for alpha in (-1.0, 0.0):
+    for rank in (17, 0, -1):
+        for ask in (lora.add, lora.size):
+            with pytest.raises(ValueError, match=f"rank is from 1 to 16, .* got {rank} "):
+                ask(model, rank)
+    for alpha in (-1.0, 0.0, float("nan"), float("inf")):
         with pytest.raises(ValueError, match="alpha above 0"):
             lora.add(model, rank=2, alpha=alpha)
     assert all(p.requires_grad for p in model.parameters())

@@ -49,6 +49,25 @@ def test_bounds_of_one_class_and_of_a_sure_classifier_agree():
     torch.testing.assert_close(model.unlabelled_bound(ids, mask), labelled, rtol=1e-3, atol=0.2)
 
 
+def test_the_divergence_is_that_of_each_class_weighed_by_the_classifier():
+    model, (ids, mask) = made(), pad(SENTENCES)
+    with torch.no_grad():
+        model.code.weight *= 5  # posteriors that differ from class to class
+        summary = model.encoder.summary(model.encoder.embedding(ids, mask), mask)
+        probs, by_hand = model(ids, mask).softmax(-1), torch.zeros(len(SENTENCES))
+        for y in range(C):
+            told = torch.zeros(len(SENTENCES), C)
+            told[:, y] = 1
+            mean, log_variance = model.code(torch.cat([summary, told], -1)).chunk(2, -1)
+            deviation = (vae.bounded(log_variance) / 2).exp()
+            q = torch.distributions.Normal(mean, deviation)
+            prior = torch.distributions.Normal(torch.zeros(Z), torch.ones(Z))
+            by_hand += probs[:, y] * torch.distributions.kl_divergence(q, prior).sum(-1)
+    found = model.divergence(ids, mask)
+    torch.testing.assert_close(found, by_hand, rtol=1e-4, atol=1e-5)
+    assert found.min() > 0.01
+
+
 def test_the_labelled_bound_holds_likelihood_prior_and_divergence():
     model, (ids, mask), labels = made(), pad(SENTENCES), torch.tensor([0, 1, 2, 1])
     with torch.no_grad():
@@ -235,9 +254,10 @@ def test_a_fit_counts_each_sentence_once(monkeypatch):
     assert seen == [(3.0, 4 / 80)] * 10
 
 
-def test_a_negative_weight_is_refused():
+@pytest.mark.parametrize("alpha", [-1.0, math.nan, math.inf])
+def test_a_weight_that_cannot_be_is_refused(alpha):
     words, labels = kinds(0, 4)
-    with pytest.raises(ValueError, match="alpha is 0 or more"):
+    with pytest.raises(ValueError, match="alpha is finite, 0 or more"):
         semi_supervised.fit_semi_supervised(
-            made(), numbered(words, labels), numbered(words), alpha=-1.0
+            made(), numbered(words, labels), numbered(words), alpha=alpha
         )

@@ -201,10 +201,41 @@ def test_few_labels_and_many_features_get_the_penalty_that_generalises():
         transfer.fit_head(nn.Linear(200, 2), x[:3], labels[:3])
 
 
-def test_labels_that_do_not_fit_the_head_are_refused():
-    for labels in ([0, 1], [0] * 4, [0, 1, 2, 1]):
-        with pytest.raises(ValueError, match="each of the classes"):
-            transfer.fit_head(nn.Linear(10, 2), torch.randn(4, 10), labels)
+@pytest.mark.parametrize(
+    ("labels", "got"),
+    [
+        ([0, 1], "2 with the classes 0, 1$"),
+        ([0] * 4, "4 with the classes 0$"),
+        ([0, 1, 2, 1], "4 with the classes 0, 1, 2$"),
+    ],
+)
+def test_labels_that_do_not_fit_the_head_are_refused(labels, got):
+    with pytest.raises(
+        ValueError, match=f"need 4 labels with each of the classes 0 … 1; got {got}"
+    ):
+        transfer.fit_head(nn.Linear(10, 2), torch.randn(4, 10), labels)
+
+
+def test_features_that_do_not_fit_the_head_are_refused():
+    x, labels = torch.randn(4, 10), [0, 1, 0, 1]
+    head = nn.Linear(9, 2)
+    with pytest.raises(ValueError, match="reads 9 features, a text has 10"):
+        transfer.fit_head(head, x, labels)
+    for value in (torch.nan, torch.inf):
+        x[2, 3] = value
+        with pytest.raises(ValueError, match="NaN or infinite"):
+            transfer.fit_head(nn.Linear(10, 2), x, labels)
+
+
+def test_a_model_without_a_head_is_refused():
+    bare = nn.Sequential(nn.Embedding(5, 3))
+    without = lstm()
+    without.output = nn.Identity()
+    for model in (bare, without):
+        with pytest.raises(ValueError, match="no linear layer called `output`"):
+            transfer.new_head(model, 2)
+        with pytest.raises(ValueError, match="no linear layer called `output`"):
+            transfer.keep_classes(model, [0, 1])
 
 
 # What learns

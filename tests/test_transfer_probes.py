@@ -92,6 +92,39 @@ def test_shares_and_leads_are_those_of_the_bootstrap():
     assert tp.lead(half, half, FILM) == (0, 0, 0)
 
 
+def test_the_share_of_a_model_is_that_of_its_answers():
+    encode = tp.words(tp.vocabulary(FILM))
+    model = tp.network(len(tp.vocabulary(FILM)))
+    assert tp.right(model, FILM, encode) == tp.share(tp.answers(model, FILM, encode), FILM)
+
+
+def test_a_network_is_that_of_its_seed():
+    first, again, other = (tp.network(9, 3, seed).output.weight for seed in (1, 1, 2))
+    assert first.shape[0] == 3 and torch.equal(first, again) and not torch.equal(first, other)
+
+
+def test_a_cost_is_split_into_the_sources_and_the_strategys():
+    truth = FILM.labels
+    wrong = {n: np.where(np.arange(60) < n, 1 - truth, truth) for n in (3, 12, 30)}
+    cost = tp.cost(wrong[30], wrong[12], wrong[3], FILM)
+    assert cost.whole.value == pytest.approx(-27 / 60)
+    assert cost.source.value == pytest.approx(-18 / 60) and cost.source.high < 0
+    assert cost.strategy.value == pytest.approx(-9 / 60) and cost.strategy.high < 0
+    assert str(cost) == f"{cost.whole}: source {cost.source}, strategy {cost.strategy}"
+    assert tp.cost(wrong[12], wrong[12], wrong[3], FILM).source == (0, 0, 0)
+
+
+def test_the_head_and_what_is_below_it_move_by_themselves():
+    before = tp.network(9)
+    after = copy.deepcopy(before)
+    with torch.no_grad():
+        after.output.bias[1] -= 0.5
+        after.embeddings[0].weight[3, 4] += 0.25
+    assert tp.moves(before, after) == pytest.approx((0.5, 0.25))
+    with pytest.raises(ValueError, match="not built alike"):
+        tp.moves(before, tp.network(8))
+
+
 def test_nbsvm_learns_what_is_shared_by_both_domains():
     assert (tp.nbsvm(FILM, SHOP) == SHOP.labels).all()  # the same words of praise and blame
 
@@ -128,6 +161,21 @@ def test_strategies_carry_copies_with_new_heads():
         assert torch.equal(models["features"].state_dict()[name], before[name]), name
 
 
+def test_low_rank_changes_learn_at_a_rate_of_their_own(monkeypatch):
+    vocabulary, rates = tp.vocabulary(FILM), []
+    source = TransformerClassifier(len(vocabulary), 2, dim=8, heads=2, layers=1, feedforward=8)
+
+    def note(model, texts, encode, name, *, lr, **more):
+        rates.append((name, lr))
+        return model
+
+    monkeypatch.setattr(tp, "learn", note)
+    for own in (None, 7e-4):
+        arguments = source, FILM, FILM, tp.words(vocabulary), ["lora", "full"]
+        tp.strategies(*arguments, lr=1e-4, low_rank_lr=own)
+    assert rates == [("lora", 2e-4), ("full", 1e-4), ("lora", 7e-4), ("full", 1e-4)]
+
+
 def test_pieces_are_those_of_the_tokenizer():
     from tutorial_lib import finetuning, hub
 
@@ -139,5 +187,11 @@ def test_pieces_are_those_of_the_tokenizer():
 
 
 def test_too_few_labels_for_the_classes_are_refused():
-    with pytest.raises(ValueError, match="classes = 2"):
+    with pytest.raises(ValueError, match="60 texts of 2 classes one can draw 2 to 60; got 1$"):
         FILM.few(1)
+
+
+def test_more_labels_than_there_are_are_refused():
+    assert FILM.few(60).strings == FILM.strings
+    with pytest.raises(ValueError, match="2 to 60; got 61$"):
+        FILM.few(61)

@@ -98,8 +98,12 @@ def test_with_a_spread_neighbours_count_in_training_only():
     together, alone = (m.eval().posterior(*b)[0] for m, b in ((model, (ids, mask)), (model, one)))
     torch.testing.assert_close(together[:1], alone)
     assert together.std(0, correction=0).mean().item() == pytest.approx(0.5, rel=0.2)
-    with pytest.raises(ValueError, match="spread"):
-        made(spread=-1.0)
+
+
+@pytest.mark.parametrize("spread", [-1.0, math.nan, math.inf])
+def test_a_spread_that_cannot_be_is_refused(spread):
+    with pytest.raises(ValueError, match="spread is a standard deviation"):
+        made(spread=spread)
 
 
 def test_gradient_of_the_bound_is_that_of_finite_differences():
@@ -210,8 +214,13 @@ def test_the_aggressive_part_gives_the_decoder_one_step_in_so_many():
         ({"schedule": "cosine"}, "constant, linear or cyclical"),
         ({"share": 1.5}, "between 0 and 1"),
         ({"word_dropout": -0.1}, "between 0 and 1"),
-        ({"free_bits": -1.0}, "free_bits is 0 or more"),
-        ({"aggressive": 0.5, "encoder_steps": 0}, "encoder_steps 1 or more"),
+        ({"share": math.nan}, "between 0 and 1"),
+        ({"word_dropout": math.nan}, "between 0 and 1"),
+        ({"aggressive": math.nan}, "between 0 and 1"),
+        ({"free_bits": -1.0}, "free_bits is finite, 0 or more"),
+        ({"free_bits": math.nan}, "free_bits is finite, 0 or more"),
+        ({"free_bits": math.inf}, "free_bits is finite, 0 or more"),
+        ({"aggressive": 0.5, "encoder_steps": 0}, "encoder_steps is 1 or more"),
     ],
 )
 def test_recipes_that_cannot_be_are_refused(options, message):

@@ -81,6 +81,29 @@ def test_swapping_codes_costs_what_the_likelihoods_differ_by():
         vae_probes.swap_cost(model, data.batches([np.array([2])], token_budget=8))
 
 
+@pytest.mark.parametrize("spread", [0.0, 0.5])
+def test_a_code_for_each_word_costs_what_each_words_state_would(spread):
+    torch.manual_seed(0)
+    model = vae.SentenceVAE(12, latent=3, embedding=6, hidden=8, spread=spread).eval()
+    sentences, by_hand = [[2, 3, 4], [5], [6, 7, 8, 9, 10]], []
+    with torch.no_grad():
+        model.encoder.output.weight *= 3
+        for sentence in sentences:  # each alone, so there is no padding
+            states, _ = model.encoder.layer(model.encoder.embedding.weight[sentence][None])
+            mean, raw = model.encoder.output(states[0]).chunk(2, -1)
+            if spread:
+                mean = spread * (mean - model.usual_mean) / (model.usual_variance + 1e-5).sqrt()
+            q = torch.distributions.Normal(mean, (vae.bounded(raw) / 2).exp())
+            prior = torch.distributions.Normal(0 * mean, torch.ones_like(mean))
+            by_hand.append(torch.distributions.kl_divergence(q, prior).sum().item())
+    batches = data.batches([np.array(s) for s in sentences], token_budget=20)
+    found = vae_probes.cost_by_word(model, batches)
+    assert found == pytest.approx(np.mean(by_hand), rel=1e-4)
+    one = data.batches([np.array([k]) for k in range(2, 9)], token_budget=20)
+    assert vae_probes.cost_by_word(model, one) == pytest.approx(vae.evaluate(model, one)["kl"])
+    assert found > 2 * vae.evaluate(model, batches)["kl"]  # three words to a sentence
+
+
 def test_copies_and_known_runs_are_counted():
     known = [np.array([2, 3, 4, 5]), np.array([6, 7, 8])]
     assert vae_probes.copied([[6, 7, 8]], known) == (1.0, 1.0)

@@ -97,7 +97,7 @@ class Recipe:
         encoder_steps: there, updates of the encoder alone before each one of the decoder alone.
 
     Raises:
-        ValueError: an unknown schedule or shares that cannot be.
+        ValueError: an unknown schedule, or a number that cannot be, NaN among them.
     """
 
     schedule: str = "constant"
@@ -113,11 +113,10 @@ class Recipe:
         shares = self.share, self.word_dropout, self.aggressive
         if not all(0 <= share <= 1 for share in shares):
             raise ValueError(f"shares lie between 0 and 1; got {shares}")
-        if self.free_bits < 0 or self.encoder_steps < 1:
-            raise ValueError(
-                f"free_bits is 0 or more, encoder_steps 1 or more; got {self.free_bits} and "
-                f"{self.encoder_steps}"
-            )
+        if not 0 <= self.free_bits < math.inf:
+            raise ValueError(f"free_bits is finite, 0 or more; got {self.free_bits}")
+        if self.encoder_steps < 1:
+            raise ValueError(f"encoder_steps is 1 or more; got {self.encoder_steps}")
 
     def weight(self, step: int, steps: int) -> float:
         """Return the weight of the KL term in a step of so many, counted from 0."""

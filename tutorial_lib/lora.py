@@ -34,9 +34,7 @@ class LoRALinear(nn.Module):
 
     def __init__(self, linear: nn.Linear, rank: int, alpha: float) -> None:
         super().__init__()
-        most = min(linear.in_features, linear.out_features)
-        if not 1 <= rank <= most or alpha <= 0:
-            raise ValueError(f"rank is from 1 to {most}, alpha above 0; got {rank} and {alpha}")
+        _check(linear, rank, alpha)
         self.linear = linear.requires_grad_(False)
         self.a = nn.Parameter(linear.weight.new_empty(rank, linear.in_features))
         self.b = nn.Parameter(linear.weight.new_zeros(linear.out_features, rank))
@@ -108,9 +106,16 @@ def size(model: nn.Module, rank: int, targets: Iterable[str] = ATTENTION) -> int
         ValueError: as for `add`.
     """
     layers = _targets(model, targets).values()
+    for layer in layers:
+        _check(layer, rank)
     head = getattr(model, "output", None)
     own = sum(p.numel() for p in head.parameters()) if isinstance(head, nn.Linear) else 0
     return own + sum(rank * (layer.in_features + layer.out_features) for layer in layers)
+
+
+def stored(numbers: int, width: int = 4) -> str:
+    """Say how much so many numbers are to store, of so many bytes each."""
+    return f"{numbers:>10,} numbers, {numbers * width / 1_000:>8,.1f} kB"
 
 
 def merge(model: nn.Module) -> list[str]:
@@ -123,6 +128,13 @@ def merge(model: nn.Module) -> list[str]:
     for name in found:
         _replace(model, name, model.get_submodule(name).merged())
     return found
+
+
+def _check(linear: nn.Linear, rank: int, alpha: float = 1.0) -> None:
+    """Raise for a rank that the layer's matrix cannot have, or alpha not above 0."""
+    most = min(linear.in_features, linear.out_features)
+    if rank not in range(1, most + 1) or not 0 < alpha < math.inf:
+        raise ValueError(f"rank is from 1 to {most}, alpha above 0; got {rank} and {alpha}")
 
 
 def _targets(model: nn.Module, targets: Iterable[str]) -> dict[str, nn.Linear]:

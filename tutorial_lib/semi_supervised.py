@@ -107,10 +107,28 @@ class SemiSupervisedVAE(nn.Module):
         """
         summary = self._summary(ids, mask)
         log_probs = log_softmax(full(self._logits(summary)))  # [B C]
-        each = torch.eye(self.classes, device=ids.device).repeat(len(ids), 1)  # [B·C C]
-        ids, mask, repeated = (t.repeat_interleave(self.classes, 0) for t in (ids, mask, summary))
+        each, repeated = self._each_class(summary)
+        ids, mask = (t.repeat_interleave(self.classes, 0) for t in (ids, mask))
         bounds = self._bound(ids, mask, repeated, each).view_as(log_probs)
         return mixture_bound(bounds, log_probs)
+
+    def divergence(
+        self, ids: Int64[Tensor, "B T"], mask: Bool[Tensor, "B T"]
+    ) -> Float[Tensor, "B"]:
+        """Return KL(q(z | x, y) || p(z)) in nats, the classes weighed by q(y | x).
+
+        What the Gaussian code costs in `unlabelled_bound`; the class is not counted.
+        """
+        summary = self._summary(ids, mask)
+        probs = log_softmax(full(self._logits(summary))).exp()  # [B C]
+        each, repeated = self._each_class(summary)
+        kl = kl_to_prior(*self._posterior(repeated, each)).sum(-1)
+        return (probs * kl.view_as(probs)).sum(-1)
+
+    def _each_class(self, summary: Tensor) -> tuple[Tensor, Tensor]:
+        """Return every class for every text, [B·C C], and each text's summary beside them."""
+        each = torch.eye(self.classes, device=summary.device).repeat(len(summary), 1)
+        return each, summary.repeat_interleave(self.classes, 0)
 
     def _summary(self, ids: Tensor, mask: Tensor) -> Float[Tensor, "B D"]:
         """Return what the encoder's layer knows after reading."""
@@ -119,9 +137,13 @@ class SemiSupervisedVAE(nn.Module):
     def _logits(self, summary: Tensor) -> Float[Tensor, "B C"]:
         return self.encoder.output(self.encoder.dropout(summary))
 
-    def _bound(self, ids: Tensor, mask: Tensor, summary: Tensor, y: Tensor) -> Float[Tensor, "B"]:
+    def _posterior(self, summary: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean and log-variance of q(z | x, y), [B Z] each."""
         mean, raw = full(self.code(torch.cat([summary, y.to(summary)], -1))).chunk(2, -1)
-        log_variance = bounded(raw)
+        return mean, bounded(raw)
+
+    def _bound(self, ids: Tensor, mask: Tensor, summary: Tensor, y: Tensor) -> Float[Tensor, "B"]:
+        mean, log_variance = self._posterior(summary, y)
         z = reparameterize(mean, log_variance)
         log_likelihood = self.decoder(ids, mask, torch.cat([z, y.to(z)], -1))
         return log_likelihood - math.log(self.classes) - kl_to_prior(mean, log_variance).sum(-1)
@@ -278,10 +300,10 @@ def fit_semi_supervised(
         alpha: weight of the cross-entropy, in nats a sentence like the bounds.
 
     Raises:
-        ValueError: a negative weight, no batches.
+        ValueError: a weight that is negative or not finite, no batches.
     """
-    if alpha < 0:
-        raise ValueError(f"alpha is 0 or more; got {alpha}")
+    if not 0 <= alpha < math.inf:
+        raise ValueError(f"alpha is finite, 0 or more; got {alpha}")
     pairs = Pairs(labelled, unlabelled)
     few, many = (sum(len(batch["ids"]) for batch in part) for part in (labelled, unlabelled))
 

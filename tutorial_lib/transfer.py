@@ -86,11 +86,11 @@ def new_head(model: nn.Module, classes: int) -> nn.Module:
     Returns: the model itself.
 
     Raises:
-        ValueError: fewer than two classes.
+        ValueError: fewer than two classes, or a model without a head to replace.
     """
     if classes < 2:
         raise ValueError(f"a classifier tells at least two classes apart; got {classes}")
-    old = model.output
+    old = _head(model)
     model.output = nn.Linear(old.in_features, classes).to(old.weight)
     return model
 
@@ -103,9 +103,10 @@ def keep_classes(model: nn.Module, rows: Sequence[int]) -> nn.Module:
     Returns: the model itself.
 
     Raises:
-        ValueError: fewer than two classes, one that the head does not have, or one twice.
+        ValueError: fewer than two classes, one that the head does not have, or one twice; or a
+            model without a head.
     """
-    old, rows = model.output, list(rows)
+    old, rows = _head(model), list(rows)
     if len(rows) < 2 or len(set(rows)) < len(rows) or not set(rows) <= set(range(old.out_features)):
         raise ValueError(f"need two or more of the classes 0 … {old.out_features - 1}; got {rows}")
     new_head(model, len(rows))
@@ -113,6 +114,14 @@ def keep_classes(model: nn.Module, rows: Sequence[int]) -> nn.Module:
         model.output.weight.copy_(old.weight[rows])
         model.output.bias.copy_(old.bias[rows])
     return model
+
+
+def _head(model: nn.Module) -> nn.Linear:
+    """Return the model's classifier."""
+    head = getattr(model, "output", None)
+    if not isinstance(head, nn.Linear):
+        raise ValueError("the model has no head: no linear layer called `output`")
+    return head
 
 
 @contextlib.contextmanager
@@ -154,16 +163,22 @@ def fit_head(
         The head itself.
 
     Raises:
-        ValueError: a class of the head without an example, or with one only where c is to be
-            found; labels that do not fit.
+        ValueError: features that are not finite or not as wide as the head, labels that are not
+            one a text or none of the head's classes, a class without an example, or with a single
+            one where c is to be found.
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import GridSearchCV
 
     labels = np.asarray(labels)
+    if x.shape[1] != head.in_features:
+        raise ValueError(f"the head reads {head.in_features} features, a text has {x.shape[1]}")
+    if not x.isfinite().all():
+        raise ValueError("some features are NaN or infinite: has training diverged?")
     if labels.shape != (len(x),) or set(np.unique(labels)) != set(range(head.out_features)):
         raise ValueError(
-            f"need {len(x)} labels with each of the classes 0 … {head.out_features - 1}"
+            f"need {len(x)} labels with each of the classes 0 … {head.out_features - 1}; got "
+            f"{labels.size} with the classes {', '.join(map(str, np.unique(labels)))}"
         )
     deviation, mean = torch.std_mean(x.double(), 0, correction=0)
     scale = 1 / deviation.clamp(min=1e-6)  # [F]

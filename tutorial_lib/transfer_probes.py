@@ -15,7 +15,9 @@ from jaxtyping import Float, Int64
 from torch import nn
 
 from tutorial_lib import baselines, data, evaluation, finetuning, text, training, transfer
+from tutorial_lib.cnn import TextCNN
 from tutorial_lib.data.batches import Batches
+from tutorial_lib.evaluation import Interval
 from tutorial_lib.training import TrainConfig
 from tutorial_lib.vocabulary import Vocabulary
 
@@ -36,7 +38,17 @@ class Texts(NamedTuple):
     labels: Int64[np.ndarray, "N"]
 
     def few(self, size: int, seed: int = 0) -> "Texts":
-        """Return so many of them, drawn by the seed, each class in proportion."""
+        """Return so many of them, drawn by the seed, each class in proportion.
+
+        Raises:
+            ValueError: more than there are, or fewer than their classes.
+        """
+        classes = len(np.unique(self.labels))
+        if not classes <= size <= len(self.labels):
+            raise ValueError(
+                f"from {len(self.labels)} texts of {classes} classes one can draw {classes} to "
+                f"{len(self.labels)}; got {size}"
+            )
         rows = data.stratified(self.labels, size, seed)
         return Texts([self.strings[i] for i in rows], self.labels[rows])
 
@@ -95,6 +107,12 @@ def batches(texts: Texts, encode: Read, seed: int | None = None) -> Batches:
     )  # fmt: skip
 
 
+def network(words: int, classes: int = 2, seed: int = 0) -> TextCNN:
+    """Return the chapter's network for so many words, with the random weights of this seed."""
+    torch.manual_seed(seed)
+    return TextCNN(words, classes, embedding=100)
+
+
 def passes(size: int) -> int:
     """Return how often to go over so many texts: some 3,000 are read, within limits."""
     return int(np.clip(3_000 // size, FEWEST, MOST))
@@ -132,14 +150,72 @@ def answers(model: nn.Module, texts: Texts, encode: Read) -> Int64[np.ndarray, "
     return training.predict_classes(model, batches(texts, encode))
 
 
-def share(says: Int64[np.ndarray, "N"], texts: Texts) -> evaluation.Interval:
+def share(says: Int64[np.ndarray, "N"], texts: Texts) -> Interval:
     """Return the share of right answers, with its 95 % interval over the texts."""
     return evaluation.bootstrap(texts.labels, says, _classes(texts, says))
 
 
-def lead(a: Int64[np.ndarray, "N"], b: Int64[np.ndarray, "N"], texts: Texts) -> evaluation.Interval:
+def right(model: nn.Module, texts: Texts, encode: Read) -> Interval:
+    """Return the share of these texts that a model gets right."""
+    return share(answers(model, texts, encode), texts)
+
+
+def lead(a: Int64[np.ndarray, "N"], b: Int64[np.ndarray, "N"], texts: Texts) -> Interval:
     """Return how many more of the answers a are right than of b, with the paired interval."""
     return evaluation.paired_bootstrap(texts.labels, a, b, _classes(texts, a, b))
+
+
+class Cost(NamedTuple):
+    """What a model that was carried over gains, or loses, beside one from scratch.
+
+    Attributes:
+        whole: accuracy minus that of the model from scratch; the sum of the other two.
+        source: minus that of random weights with the same strategy.
+        strategy: of random weights with this strategy, minus that of the model from scratch.
+    """
+
+    whole: Interval
+    source: Interval
+    strategy: Interval
+
+    def __str__(self) -> str:
+        return f"{self.whole}: source {self.source}, strategy {self.strategy}"
+
+
+def cost(
+    carried: Int64[np.ndarray, "N"],
+    random: Int64[np.ndarray, "N"],
+    scratch: Int64[np.ndarray, "N"],
+    texts: Texts,
+) -> Cost:
+    """Tell what the source does to a model from what the strategy does to it.
+
+    Args:
+        carried: answers of a model that has learned the source and then, by a strategy, the target.
+        random: of the same network without the source, by the same strategy.
+        scratch: of one without the source and without the strategy.
+
+    Source: Wang et al. 2019, "Characterizing and Avoiding Negative Transfer", section 3.1: the
+    source is judged with all else the same.
+    """
+    pairs = ((carried, scratch), (carried, random), (random, scratch))
+    return Cost(*(lead(a, b, texts) for a, b in pairs))
+
+
+def moves(before: nn.Module, after: nn.Module) -> tuple[float, float]:
+    """Return how far training has moved the head, and how far all below it: the most of any weight.
+
+    Raises:
+        ValueError: two models that are not built alike.
+    """
+    old, far = before.state_dict(), {True: 0.0, False: 0.0}
+    if {n: p.shape for n, p in old.items()} != {n: p.shape for n, p in after.state_dict().items()}:
+        raise ValueError("the two models are not built alike")
+    for name, parameter in after.named_parameters():
+        step = (parameter.detach().cpu() - old[name].cpu()).abs().max().item()
+        head = name.startswith("output.")
+        far[head] = max(far[head], step)
+    return far[True], far[False]
 
 
 def nbsvm(texts: Texts, asked: Texts, seed: int = 0) -> Int64[np.ndarray, "N"]:
@@ -170,6 +246,7 @@ def matrix(
     *,
     lr: float = 2e-3,
     decay: float = 0.6,
+    epochs: int | None = None,
     compared: int = 1_000,
 ) -> Matrix:
     """Carry a model of words from each domain to each other.
@@ -179,6 +256,7 @@ def matrix(
         make: a model for so many words.
         labels: of the target.
         lr: on the source; half of it on the target, lower below by `decay`.
+        epochs: over the labels of the target; `passes` if None.
         compared: texts of a domain for the distance.
     """
     found = np.full((3, len(learned), len(learned)), np.nan)
@@ -199,7 +277,7 @@ def matrix(
 
             found[0, i, j] = right(model)
             if source != target:
-                learn(model, others.few(labels), encode, lr=lr / 2, decay=decay)
+                learn(model, others.few(labels), encode, lr=lr / 2, decay=decay, epochs=epochs)
                 found[1, i, j] = right(model)
             if i < j:
                 pair = texts.strings[:compared], others.strings[:compared]
@@ -215,6 +293,7 @@ def strategies(
     names: Iterable[str],
     *,
     lr: float,
+    low_rank_lr: float | None = None,
     decay: float = 0.6,
     keep: Sequence[int] | None = None,
     seed: int = 0,
@@ -225,7 +304,8 @@ def strategies(
     Args:
         model: what the source has taught, its words moved; it stays as it is.
         texts, scored: of the target: to learn from, and to be asked.
-        lr: of the head; for `lora` head and factors, which have further to go, get twice as much.
+        lr: of the head.
+        low_rank_lr: of head and factors in `lora`, which have further to go; twice `lr` if None.
         keep: the classes of the source's head that begin the target's; a new head if None.
         seed: of everything that is random.
         more: for `learn`.
@@ -239,7 +319,7 @@ def strategies(
             transfer.new_head(start, classes)
         else:
             transfer.keep_classes(start, keep)
-        rate = 2 * lr if name == "lora" else lr
+        rate = (low_rank_lr or 2 * lr) if name == "lora" else lr
         models[name] = learn(start, texts, encode, name, lr=rate, decay=decay, seed=seed, **more)
         says[name] = answers(start, scored, encode)
     return models, says

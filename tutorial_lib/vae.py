@@ -109,8 +109,8 @@ class SentenceVAE(nn.Module):
         deterministic: bool = False,
         spread: float = 0.0,
     ) -> None:
-        if spread < 0:
-            raise ValueError(f"spread is a standard deviation, 0 or more; got {spread}")
+        if not 0 <= spread < math.inf:  # so NaN is refused as well
+            raise ValueError(f"spread is a standard deviation, finite, 0 or more; got {spread}")
         super().__init__()
         self.encoder = RecurrentClassifier(
             vocabulary_size, 2 * latent, cell="lstm", embedding=embedding, hidden=hidden // 2,
@@ -138,7 +138,8 @@ class SentenceVAE(nn.Module):
     def normalized(self, mean: Float[Tensor, "B Z"]) -> Float[Tensor, "B Z"]:
         """Return posterior means with mean 0 and deviation `spread` in each dimension.
 
-        In training over the batch; else, and for a single sentence, by what batches had lately.
+        In training over the batch; else, and for a single sentence, by what batches had lately,
+        each with the weights of its step: also where `TrainConfig.average` averages the weights.
 
         Equation: eq-spread
         """

@@ -14,9 +14,10 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from tutorial_lib import training
-from tutorial_lib.gaussian import log_density
+from tutorial_lib.gaussian import kl_to_prior, log_density
+from tutorial_lib.language_model import full
 from tutorial_lib.training.predict import modes_kept
-from tutorial_lib.vae import SentenceVAE, codes
+from tutorial_lib.vae import SentenceVAE, bounded, codes
 
 
 def exact_log_likelihood(
@@ -90,6 +91,25 @@ def swap_cost(model: SentenceVAE, batches: Iterable[dict[str, Tensor]], seed: in
         return a - b
 
     return training.predict(model, difference, batches).mean().item()
+
+
+def cost_by_word(model: SentenceVAE, batches: Iterable[dict[str, Tensor]]) -> float:
+    """Return the KL in nats a sentence if the encoder answered at each word, not once.
+
+    The same last layer reads each word's state in place of their mean. As the divergence is convex
+    in mean and log-variance, a word costs on average at least what the mean's answer costs (but
+    for the bend of `bounded`).
+    """
+
+    def each(model: SentenceVAE, batch: dict[str, Tensor]) -> Float[Tensor, "B"]:
+        mask = batch["mask"]
+        states = model.encoder.states(model.encoder.embedding(batch["ids"], mask), mask)
+        mean, raw = full(model.encoder.output(states[mask])).chunk(2, -1)  # [n Z], n words
+        mean = model.normalized(mean) if model.spread else mean
+        nats = kl_to_prior(mean, bounded(raw)).sum(-1)
+        return nats.new_zeros(mask.shape).masked_scatter(mask, nats).sum(1)
+
+    return training.predict(model, each, batches).mean().item()
 
 
 def copied(
