@@ -179,7 +179,7 @@ class Cost(NamedTuple):
     strategy: Interval
 
     def __str__(self) -> str:
-        return f"{self.whole}: source {self.source}, strategy {self.strategy}"
+        return f"{self.whole}\n  source   {self.source}\n  strategy {self.strategy}"
 
 
 def cost(
