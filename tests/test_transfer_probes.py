@@ -190,11 +190,11 @@ def test_pieces_are_those_of_the_tokenizer():
 
 
 def test_too_few_labels_for_the_classes_are_refused():
-    with pytest.raises(ValueError, match="60 texts of 2 classes one can draw 2 to 60; got 1$"):
+    with pytest.raises(ValueError, match="classes = 2"):
         FILM.few(1)
 
 
 def test_more_labels_than_there_are_are_refused():
     assert FILM.few(60).strings == FILM.strings
-    with pytest.raises(ValueError, match="2 to 60; got 61$"):
+    with pytest.raises(ValueError, match="smaller than the number of samples 60"):
         FILM.few(61)

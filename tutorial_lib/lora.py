@@ -113,9 +113,9 @@ def size(model: nn.Module, rank: int, targets: Iterable[str] = ATTENTION) -> int
     return own + sum(rank * (layer.in_features + layer.out_features) for layer in layers)
 
 
-def stored(numbers: int, width: int = 4) -> str:
-    """Say how much so many numbers are to store, of so many bytes each."""
-    return f"{numbers:>10,} numbers, {numbers * width / 1_000:>8,.1f} kB"
+def stored(numbers: int) -> str:
+    """Say how much so many numbers are to store, of 4 bytes each."""
+    return f"{numbers:>10,} numbers, {4 * numbers / 1_000:>8,.1f} kB"
 
 
 def merge(model: nn.Module) -> list[str]:

@@ -41,14 +41,8 @@ class Texts(NamedTuple):
         """Return so many of them, drawn by the seed, each class in proportion.
 
         Raises:
-            ValueError: more than there are, or fewer than their classes.
+            ValueError: as for `data.stratified`.
         """
-        classes = len(np.unique(self.labels))
-        if not classes <= size <= len(self.labels):
-            raise ValueError(
-                f"from {len(self.labels)} texts of {classes} classes one can draw {classes} to "
-                f"{len(self.labels)}; got {size}"
-            )
         rows = data.stratified(self.labels, size, seed)
         return Texts([self.strings[i] for i in rows], self.labels[rows])
 
