@@ -156,6 +156,16 @@ def test_figures_are_numbered_in_order(opened, name):
 
 
 @pytest.mark.parametrize("name", CHAPTERS)
+def test_no_line_of_code_or_output_runs_off_a_desktop_page(opened, name):
+    page = opened(name).page
+    page.set_viewport_size({"width": 1440, "height": 900})
+    blocks = page.locator("div.highlight pre")
+    assert blocks.count() > 20
+    off = "(all) => all.filter(e => e.scrollWidth > e.clientWidth + 1).map(e => e.innerText)"
+    assert blocks.evaluate_all(off) == []
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
 def test_a_chapter_is_light_and_shows_soon(opened, served, name):
     page = opened(served + name).page
     entries = page.evaluate(
