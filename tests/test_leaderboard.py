@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from book import leaderboard
-from tutorial_lib import results
+from book import leaderboard, pages
+from tutorial_lib import hub, results
 
 RUNS = results.read_all(Path(__file__).parents[1] / "book" / "results")
 RUN = next(run for run in RUNS if run.task == "nbsvm-mr")
@@ -64,6 +64,22 @@ def test_what_the_prose_says_of_pretraining():
         data, mini, scratch, *_ = re.sub("<.*?>", "", line).strip("| ").split(" | ")
         gap = float(mini.split()[0]) - float(scratch.split()[0])
         assert gap >= (10 if data.endswith(" 100 labels") else 0), data
+
+
+def test_the_prose_says_how_long_the_mini_albert_read():
+    """The words of the Results page against what the run of its training wrote on its card."""
+    card = (hub.MINI / "README.md").read_text(encoding="utf-8")
+    tokens = int(re.search(r"([\d,]+) tokens, so each", card)[1].replace(",", ""))
+    times, hours, cores = (
+        float(re.search(said, card)[1])
+        for said in (r"read about ([\d.]+) times", r"([\d.]+) hours", r"hours, (\d) processes")
+    )
+    words = {1: "one", 2: "two", 3: "three", 4: "four", 5: "five", 6: "six", 7: "seven"}
+    for said in (
+        f"read {tokens / 1e6:.0f} million tokens, each {words[round(times)]} times",
+        f"in {words[round(hours)]} hours on {words[cores]} processor cores",
+    ):
+        assert said in pages.PRETRAINED
 
 
 def test_a_chart_places_its_points_by_accuracy_and_time_and_links_them():
