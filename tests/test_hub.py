@@ -145,6 +145,27 @@ def test_saved_and_loaded_is_the_same(tmp_path, kind):
     ]  # fmt: skip
 
 
+def test_transformers_answers_with_the_names_of_the_classes(tmp_path):
+    model = a_model(AlbertClassifier)
+    hub.save(model, tmp_path, tokenizer=a_tokenizer(), labels=["bad", "good", "neither"])
+    classify = transformers.pipeline("text-classification", str(tmp_path), top_k=None)
+    (answers,) = classify(["good film"])
+    ids = torch.tensor([a_tokenizer().encode("good film").ids])
+    chances = model.eval()(ids, torch.ones_like(ids, dtype=bool)).softmax(-1)[0].tolist()
+    found = {answer["label"]: answer["score"] for answer in answers}
+    assert found == pytest.approx(dict(zip(["bad", "good", "neither"], chances, strict=True)))
+
+
+@pytest.mark.parametrize(
+    "kind, labels",
+    [(AlbertClassifier, ["a", "b"]), (AlbertClassifier, ["a", "b", "a"]), (Albert, ["a"])],
+)
+def test_other_than_one_name_for_each_class_is_refused(tmp_path, kind, labels):
+    with pytest.raises(ValueError, match="are no [03] names of classes"):
+        hub.save(a_model(kind), tmp_path / "new", labels=labels)
+    assert not (tmp_path / "new").exists()
+
+
 def test_a_file_in_half_precision_is_computed_in_float32(tmp_path):
     model = a_model()
     hub.save(model, tmp_path, dtype=torch.float16)

@@ -8,7 +8,7 @@ can run any program when it is loaded.
 import dataclasses
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -141,6 +141,7 @@ def save(
     folder: str | Path,
     *,
     tokenizer: "tokenizers.Tokenizer | None" = None,
+    labels: Sequence[str] | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> None:
     """Write a model that `load` and `transformers` read.
@@ -148,10 +149,12 @@ def save(
     Args:
         folder: made if need be; files of the same names are replaced.
         tokenizer: that the model was trained with.
+        labels: names of a classifier's classes, in order; `transformers` answers with them.
         dtype: of the numbers in the file; float16 halves it.
 
     Raises:
-        ValueError: weights that are not finite in this precision; nothing is written.
+        ValueError: weights that are not finite in this precision, labels that are not one name for
+            each class; nothing is written.
         OSError: the folder cannot be written.
     """
     from safetensors.torch import save as to_bytes
@@ -169,9 +172,13 @@ def save(
         "tie_word_embeddings": True,
         "dtype": "float32",  # to compute in, also where the file holds fewer digits
     }
-    if isinstance(model, AlbertClassifier):
-        labels = {str(c): f"LABEL_{c}" for c in range(model.output.out_features)}
-        facts |= {"id2label": labels, "label2id": {name: int(c) for c, name in labels.items()}}
+    classes = model.output.out_features if isinstance(model, AlbertClassifier) else 0
+    if labels is not None and not classes == len(labels) == len(set(labels)):
+        raise ValueError(f"{list(labels)} are no {classes} names of classes; nothing was written")
+    if classes:
+        names = labels or [f"LABEL_{c}" for c in range(classes)]
+        facts["id2label"] = {str(c): name for c, name in enumerate(names)}
+        facts["label2id"] = {name: c for c, name in enumerate(names)}
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     if tokenizer is not None:
