@@ -87,6 +87,8 @@ def test_answers_come_in_the_order_of_the_texts():
 def test_shares_and_leads_are_those_of_the_bootstrap():
     right, half = FILM.labels, np.zeros(60, int)
     assert tp.share(right, FILM) == (1, 1, 1) and tp.share(half, FILM).value == 0.5
+    both = {"right": right, "half": half}
+    assert tp.shares(both, FILM) == {name: tp.share(says, FILM) for name, says in both.items()}
     gap = tp.lead(right, half, FILM)
     assert gap.value == 0.5 and 0.3 < gap.low < 0.5 < gap.high < 0.7
     assert tp.lead(half, half, FILM) == (0, 0, 0)

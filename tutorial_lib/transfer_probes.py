@@ -149,6 +149,11 @@ def share(says: Int64[np.ndarray, "N"], texts: Texts) -> Interval:
     return evaluation.bootstrap(texts.labels, says, _classes(texts, says))
 
 
+def shares(says: Mapping[str, Int64[np.ndarray, "N"]], texts: Texts) -> dict[str, Interval]:
+    """Return `share` of each of some answers."""
+    return {name: share(one, texts) for name, one in says.items()}
+
+
 def right(model: nn.Module, texts: Texts, encode: Read) -> Interval:
     """Return the share of these texts that a model gets right."""
     return share(answers(model, texts, encode), texts)
