@@ -66,6 +66,16 @@ def test_what_the_prose_says_of_pretraining():
         assert gap >= (10 if data.endswith(" 100 labels") else 0), data
 
 
+@pytest.mark.parametrize("data", ["mr", "imdb"])
+def test_albert_steps_as_fast_as_transformers_and_an_epoch_takes_a_third(data):
+    run = next(run for run in RUNS if run.task == f"speed-albert-{data}")
+    for precision in ("float32", "bfloat16"):
+        assert min(run.metrics[f"step, times as fast, {precision}"]) > 0.98
+    assert min(run.metrics["epoch, times as fast"]) > 3
+    ours, usual = (run.mean(f"test accuracy, {way}") for way in ("ours", "usual recipe"))
+    assert abs(ours - usual) < 0.01
+
+
 def test_the_prose_says_how_long_the_mini_albert_read():
     """The words of the Results page against what the run of its training wrote on its card."""
     card = (hub.MINI / "README.md").read_text(encoding="utf-8")
