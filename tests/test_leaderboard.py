@@ -92,6 +92,22 @@ def test_the_prose_says_how_long_the_mini_albert_read():
         assert said in pages.PRETRAINED
 
 
+@pytest.mark.parametrize("data", ["sst2"])
+def test_what_the_prose_says_of_text_vaes(data):
+    """Chapter 8: the plain recipe collapses on real text; two cures keep a code of 3 nats alive."""
+    runs = {run.task: run for run in RUNS}
+    plain = runs[f"vae-plain-{data}"]
+    assert len(plain.seeds) == 3 and max(plain.metrics["kl"]) < 0.1
+    for cure in ("free-bits", "batch-norm"):
+        cured = runs[f"vae-{cure}-{data}"]
+        assert len(cured.seeds) == 3 and cured.mean("kl") >= 3
+        assert min(cured.metrics["units"]) >= 10 and min(cured.metrics["swap cost"]) > 1
+        assert cured.mean("loss") <= 1.02 * plain.mean("loss")
+        # With importance weights the code costs nothing that can be told from a model without it.
+        without = runs[f"language-model-{data}"].mean("perplexity")
+        assert abs(cured.mean("weighted perplexity") / without - 1) < 0.02
+
+
 def test_a_chart_places_its_points_by_accuracy_and_time_and_links_them():
     runs = [a_run("Slow & good", 0.9, 1000), a_run("Quick", 0.8, 1), a_run("Middle", 0.85, 31.6)]
     svg = re.search("<svg.*</svg>", leaderboard.chart(runs))[0]
