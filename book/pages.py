@@ -116,7 +116,7 @@ def transfer_page(root: Path = ROOT) -> str:
     runs = results.read_all(root / "book" / "results")
     grid = transfer_tables.pairs(runs)
     if not grid:
-        return "No run of the grid is recorded yet."
+        return "No run of the grid is recorded yet: `python -m benchmarks.transfer` records them."
     parts = [
         "## What was best, and by how much",
         "From near to far. The best is chosen on the scored texts themselves, so its lead is "

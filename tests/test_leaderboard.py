@@ -100,7 +100,7 @@ def test_what_the_prose_says_of_text_vaes(data):
     assert len(plain.seeds) == 3 and max(plain.metrics["kl"]) < 0.1
     for cure in ("free-bits", "batch-norm"):
         cured = runs[f"vae-{cure}-{data}"]
-        assert len(cured.seeds) == 3 and cured.mean("kl") >= 3
+        assert len(cured.seeds) == 3 and min(cured.metrics["kl"]) >= 3
         assert min(cured.metrics["units"]) >= 10 and min(cured.metrics["swap cost"]) > 1
         assert cured.mean("loss") <= 1.02 * plain.mean("loss")
         # With importance weights the code costs nothing that can be told from a model without it.
