@@ -19,6 +19,7 @@ import torch
 
 from benchmarks import pretrain_albert as driver
 from benchmarks import pretraining_corpus as corpora
+from benchmarks import pretraining_run as runs
 from tutorial_lib import data, hub
 from tutorial_lib.albert import AlbertPretraining
 from tutorial_lib.packing import PackedText
@@ -66,7 +67,7 @@ def whole(corpus, tmp_path_factory):
     """A run that nothing disturbed."""
     folder = tmp_path_factory.mktemp("whole")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(driver, "LOG_EVERY", 1)
+        patch.setattr(runs, "LOG_EVERY", 1)
         run = driver.main(options(corpus, folder, "--steps 10"))
     return folder, run.model
 
@@ -93,18 +94,18 @@ class Killed(BaseException):
 
 @pytest.mark.parametrize("at", [5, 9])
 def test_a_run_that_was_killed_goes_on_to_the_same_end(corpus, whole, tmp_path, monkeypatch, at):
-    monkeypatch.setattr(driver, "LOG_EVERY", 1)
-    update = driver.Updater.update
+    monkeypatch.setattr(runs, "LOG_EVERY", 1)
+    update = runs.Updater.update
 
     def killed(self, batches, factor, epoch, step):
         if step == at:
             raise Killed
         return update(self, batches, factor, epoch, step)
 
-    monkeypatch.setattr(driver.Updater, "update", killed)
+    monkeypatch.setattr(runs.Updater, "update", killed)
     with pytest.raises(Killed):
         driver.main(options(corpus, tmp_path, "--steps 10"))
-    monkeypatch.setattr(driver.Updater, "update", update)
+    monkeypatch.setattr(runs.Updater, "update", update)
     with open(tmp_path / "curve.jsonl", "a") as file:
         file.write('{"part": "st')  # half a line
     run = driver.main(["--corpus", str(corpus), "--folder", str(tmp_path)])
@@ -115,7 +116,7 @@ def test_a_run_that_was_killed_goes_on_to_the_same_end(corpus, whole, tmp_path, 
 
 def test_a_run_goes_on_from_before_its_decay(corpus, whole, tmp_path, monkeypatch):
     """First 10 steps, then 15: the stable part is one of 12 steps, as if planned so."""
-    monkeypatch.setattr(driver, "LOG_EVERY", 1)
+    monkeypatch.setattr(runs, "LOG_EVERY", 1)
     driver.main(options(corpus, tmp_path, "--steps 10"))
     driver.main(["--corpus", str(corpus), "--folder", str(tmp_path), "--steps", "15"])
     losses = [line for line in curve(tmp_path) if "loss" in line]
@@ -129,7 +130,7 @@ def test_a_run_goes_on_from_before_its_decay(corpus, whole, tmp_path, monkeypatc
 
 
 def test_a_run_can_be_ended_at_any_time(corpus, tmp_path, monkeypatch):
-    monkeypatch.setattr(driver, "LOG_EVERY", 1)
+    monkeypatch.setattr(runs, "LOG_EVERY", 1)
 
     class Stopped(driver.Run):
         def save(self, part):
@@ -194,7 +195,7 @@ def test_hours_become_steps(whole, corpus, monkeypatch):
     before = [p.clone() for p in run.model.parameters()]
     # A clock on which every step takes a quarter of a second, whatever its phase.
     ticks = itertools.count(step=0.25)
-    monkeypatch.setattr(driver, "time", types.SimpleNamespace(perf_counter=lambda: next(ticks)))
+    monkeypatch.setattr(runs, "time", types.SimpleNamespace(perf_counter=lambda: next(ticks)))
     assert driver.steps_in(1.5, run) == 1.5 * 3600 * 4
     assert all(map(torch.equal, before, run.model.parameters()))
     assert all(p.grad is None for p in run.model.parameters())
@@ -388,6 +389,6 @@ if __name__ == "__main__":
     if sys.argv[3:] == ["graph"]:
         print(graph_breaks(Path(sys.argv[1]), Path(sys.argv[2])))
     else:
-        driver.LOG_EVERY = 1
+        runs.LOG_EVERY = 1
         driver.main(options(sys.argv[1], sys.argv[2], "--steps 10"))
         torch.distributed.destroy_process_group()

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from tutorial_lib import atomic
 from tutorial_lib.albert import Albert, AlbertClassifier, AlbertConfig, AlbertPretraining
+from tutorial_lib.hub_tensors import WeightsError, fill, published, within
 
 if TYPE_CHECKING:
     import tokenizers
@@ -28,37 +29,6 @@ ARCHITECTURES: dict[type[nn.Module], str] = {
     AlbertPretraining: "AlbertForPreTraining",
     AlbertClassifier: "AlbertForSequenceClassification",
 }
-# Our names of modules and theirs, `albert.` before all that is in the encoder.
-NAMES = {
-    "albert.words": "albert.embeddings.word_embeddings",
-    "albert.positions": "albert.embeddings.position_embeddings",
-    "albert.token_types": "albert.embeddings.token_type_embeddings",
-    "albert.norm": "albert.embeddings.LayerNorm",
-    "albert.mapping": "albert.encoder.embedding_hidden_mapping_in",
-    "albert.pooler": "albert.pooler",
-    "word_dense": "predictions.dense",
-    "word_norm": "predictions.LayerNorm",
-    "word_bias": "predictions.bias",
-    "order": "sop_classifier.classifier",
-    "output": "classifier",
-}
-LAYER_NAMES = {
-    "attention.query": "attention.query",
-    "attention.key": "attention.key",
-    "attention.value": "attention.value",
-    "attention.output": "attention.dense",
-    "norm1": "attention.LayerNorm",
-    "inner": "ffn",
-    "outer": "ffn_output",
-    "norm2": "full_layer_layer_norm",
-}
-# Parts that a file may lack as a whole: they are then trained from a fresh start.
-HEADS = ("albert.pooler", "predictions", "sop_classifier", "classifier")
-# Second copies of tensors that the model has once, and the first ones.
-TIED = {
-    "predictions.decoder.weight": "albert.embeddings.word_embeddings.weight",
-    "predictions.decoder.bias": "predictions.bias",
-}
 SPECIAL = {
     "cls_token": ("[CLS]",),
     "sep_token": ("[SEP]",),
@@ -66,12 +36,7 @@ SPECIAL = {
     "pad_token": ("<pad>", "[PAD]"),
     "unk_token": ("<unk>", "[UNK]"),
 }
-MOST_PROBLEMS = 5
 MINI = Path(__file__).parent / "pretrained" / "mini-albert"
-
-
-class WeightsError(ValueError):
-    """A model cannot be had, is damaged, or is not one that this package knows."""
 
 
 class Loaded(NamedTuple):
@@ -116,7 +81,7 @@ def load(
     config = read_config(folder / CONFIG)
     tensors = _read(folder)
     if not _classifies(folder / CONFIG):  # of tokens or of answers, say
-        tensors = {n: t for n, t in tensors.items() if not _within(n, "classifier")}
+        tensors = {n: t for n, t in tensors.items() if not within(n, "classifier")}
     if kind is not AlbertClassifier and classes is not None:
         raise ValueError(f"classes={classes}, but {kind.__name__} does not classify")
     if kind is AlbertClassifier:
@@ -132,7 +97,7 @@ def load(
         model = kind(config, saved if classes is None else classes)
     else:
         model = kind(config)
-    new = _fill(model, tensors, folder / WEIGHTS)
+    new = fill(model, tensors, folder / WEIGHTS)
     return Loaded(model, _tokenizer(folder, config), new)
 
 
@@ -161,7 +126,7 @@ def save(
 
     tensors = {
         name: tensor.detach().to("cpu", dtype, copy=True).contiguous()
-        for name, tensor in _published(model).items()
+        for name, tensor in published(model).items()
     }
     if bad := [name for name, tensor in tensors.items() if not tensor.isfinite().all()]:
         raise ValueError(f"{bad[0]} is not finite as {dtype}; nothing was written")
@@ -197,19 +162,6 @@ def save(
         atomic.write(folder / TOKENIZER_CONFIG, _json(known))
     atomic.write(folder / CONFIG, _json(facts))
     atomic.write(folder / WEIGHTS, to_bytes(tensors, metadata={"format": "pt"}))
-
-
-def published_name(name: str) -> str:
-    """Return the published name of a tensor of ours, its own beginning with `albert.`."""
-    pattern = r"albert\.groups\.(\d+)\.(\d+)\.(.+)\.(weight|bias)"
-    if match := re.fullmatch(pattern, name):
-        group, layer, part, kind = match.groups()
-        place = f"albert.encoder.albert_layer_groups.{group}.albert_layers.{layer}"
-        return f"{place}.{LAYER_NAMES[part]}.{kind}"
-    if name in NAMES:
-        return NAMES[name]
-    part, kind = name.rsplit(".", 1)
-    return f"{NAMES[part]}.{kind}"
 
 
 def read_config(path: Path) -> AlbertConfig:
@@ -295,62 +247,10 @@ def _read(folder: Path) -> dict[str, Tensor]:
     return {name: t.float() if t.is_floating_point() else t for name, t in tensors.items()}
 
 
-def _fill(model: nn.Module, tensors: dict[str, Tensor], path: Path) -> tuple[str, ...]:
-    """Copy the tensors into the model and return the heads that are not among them."""
-    wanted, problems = _published(model), []
-    for second, first in TIED.items():
-        if second not in tensors or first not in wanted or "predictions.bias" not in wanted:
-            continue
-        copy = tensors[second]
-        # Early releases held an unused bias of zeros beside the true one.
-        if not tensors.setdefault(first, copy).equal(copy) and (copy.ndim > 1 or copy.any()):
-            problems.append(f"{second} differs from {first}: this model has them as one")
-    new = tuple(
-        head
-        for head in HEADS
-        if any(_within(name, head) for name in wanted)
-        and not any(_within(name, head) for name in tensors)
-    )
-    for name, ours in wanted.items():
-        if name not in tensors:
-            if not any(_within(name, head) for head in new):
-                problems.append(f"{name} is missing")
-        elif tensors[name].shape != ours.shape or tensors[name].dtype != torch.float32:
-            have, want = (f"{str(t.dtype)[6:]} {[*t.shape]}" for t in (tensors[name], ours))
-            problems.append(f"{name} is {have}; the configuration asks for {want}")
-        elif not tensors[name].isfinite().all():
-            problems.append(f"{name} holds numbers that are not finite")
-    buffers = ("position_ids", "token_type_ids")
-    problems += [
-        f"{name} is not part of a model of this configuration"
-        for name in sorted(tensors)
-        if name.startswith("albert.") and name not in wanted and not name.endswith(buffers)
-    ]
-    if problems:
-        more = len(problems) - MOST_PROBLEMS
-        listed = problems[:MOST_PROBLEMS] + ([f"and {more} more"] if more > 0 else [])
-        raise WeightsError(f"{path} does not fit:" + "".join(f"\n- {p}" for p in listed))
-    with torch.no_grad():
-        for name, ours in wanted.items():
-            if name in tensors:
-                ours.copy_(tensors[name])
-    return new
-
-
 def _classifies(path: Path) -> bool:
     """Return whether a saved `classifier`, if there is one, is of texts."""
     named = json.loads(path.read_text("utf-8")).get("architectures") or [None]
     return named[0] in (None, ARCHITECTURES[AlbertClassifier])
-
-
-def _within(name: str, part: str) -> bool:
-    return name.startswith(f"{part}.")
-
-
-def _published(model: nn.Module) -> dict[str, Tensor]:
-    """Return the model's own tensors by published name."""
-    prefix = "albert." if isinstance(model, Albert) else ""
-    return {published_name(prefix + name): t for name, t in model.state_dict().items()}
 
 
 def _tokenizer(folder: Path, config: AlbertConfig) -> "tokenizers.Tokenizer | None":
