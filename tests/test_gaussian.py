@@ -266,7 +266,11 @@ def test_a_path_to_the_same_code_stays_there_and_needs_two_ends():
 
 @pytest.mark.parametrize(
     ("a", "b", "message"),
-    [([0.0, 0.0], [1.0, 0.0], "no direction"), ([1.0, 0.0], [-2.0, 0.0], "opposite")],
+    [
+        ([0.0, 0.0], [1.0, 0.0], "no direction"),
+        ([1.0, 0.0], [0.0, 0.0], "no direction"),
+        ([1.0, 0.0], [-2.0, 0.0], "opposite"),
+    ],
 )
 def test_codes_without_a_circle_between_them_are_refused(a, b, message):
     with pytest.raises(ValueError, match=message):

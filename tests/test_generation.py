@@ -1,6 +1,7 @@
 """Facts about writing: greedy, sampled and searched sentences."""
 
 import itertools
+import math
 
 import pytest
 import torch
@@ -129,6 +130,40 @@ def test_the_search_goes_on_after_a_first_sentence_has_ended():
     assert generation.beam_search(model, beams=2, longest=1) == [[2]]  # 0.6, still open
     model.rows = {**Table.rows, 2: {3: 0.5, END: 0.5}}  # now 0.6 · 0.5 < 0.4
     assert generation.beam_search(model, beams=2) == [[]]
+    # The unknown word is never written: what it might have had goes to the others.
+    model.rows = {END: {END: 0.4, 2: 0.6}, 2: {UNK: 0.5, END: 0.5}}
+    assert generation.beam_search(model) == [[2]]
+
+
+def searched(model, code, beams, longest):
+    """The same search without states: each beginning is read again from its first word."""
+    best, going = ([], -math.inf), [([], 0.0)]
+    for _ in range(longest):
+        every = []
+        for words, score in going:
+            state = model.start(1, code)
+            for word in [END, *words]:
+                logits, state = model.step(torch.tensor([word]), state, code)
+            logits[:, UNK] = -torch.inf
+            after = logits[0].log_softmax(0).tolist()
+            every += [([*words, word], score + p) for word, p in enumerate(after)]
+        kept = sorted(every, key=lambda pair: -pair[1])[:beams]
+        best = max([best, *((w[:-1], p) for w, p in kept if w[-1] == END)], key=lambda e: e[1])
+        going = [pair for pair in kept if pair[0][-1] != END]
+    return max([best, *going], key=lambda pair: pair[1])[0]
+
+
+@pytest.mark.parametrize("beams", [2, 3])
+def test_each_beginning_keeps_its_state_and_each_row_its_code(beams):
+    model = made(2, vocabulary=5)
+    with torch.no_grad():
+        for weight in (*model.layer.parameters(), model.begin.weight):
+            weight.mul_(3)  # so that state and code decide what is said
+        model.output.bias[END] -= 1
+    codes = torch.randn(8, 2)
+    expected = [searched(model, code[None], beams, 8) for code in codes]
+    assert generation.beam_search(model, codes, beams=beams, longest=8) == expected
+    assert len(set(map(tuple, expected))) > 2
 
 
 def test_one_beam_is_greedy():
@@ -174,6 +209,17 @@ def test_writing_leaves_the_mode_as_it_was():
     generation.beam_search(model)
     assert model.training
     assert model.dropout.training
+
+
+@pytest.mark.parametrize("write", [generation.greedy, generation.beam_search])
+def test_dropout_is_off_while_it_writes_and_each_sentence_is_the_same(write):
+    torch.manual_seed(0)
+    model = LanguageModel(V, embedding=6, hidden=8, dropout=0.9)
+    with torch.no_grad():
+        model.output.weight.mul_(6)
+        model.output.bias[END] -= 50
+    assert write(model.train(), longest=9) == write(model.eval(), longest=9)
+    assert write(model, sentences=3, longest=9) == 3 * write(model, longest=9)
 
 
 @pytest.mark.parametrize(

@@ -92,6 +92,29 @@ def test_with_all_words_hidden_only_their_number_is_read():
     assert gradient[UNK].abs().sum() > 0
     assert not gradient[2:].any()
     assert model(ids, mask).item() != hidden.item()
+    # What is hidden is read as unknown, and to be written as it was.
+    state, total = model.start(1), 0.0
+    for read, target in zip([END, UNK, UNK, UNK, UNK], [3, 4, 5, 6, END], strict=True):
+        logits, state = model.step(torch.tensor([read]), state)
+        total = total + logits[0].log_softmax(0)[target]
+    torch.testing.assert_close(hidden[0], total)
+
+
+def test_dropout_hides_what_is_read_and_the_state():
+    model = made(dropout=1.0).train()
+    guess = model.output.bias.log_softmax(0)
+    torch.testing.assert_close(model(*pad([[3, 7]]))[0], guess[[3, 7, END]].sum())
+    after = [model.step(torch.tensor([word]), model.start(1))[0] for word in (3, 7)]
+    torch.testing.assert_close(*after)
+
+
+def test_a_fit_notes_the_loss_of_a_sentence_and_is_judged_by_others():
+    model = made(dropout=0.0)
+    one, held = (data.batches([np.array(s)] * 4, token_budget=64) for s in ([2, 3], [9, 9, 9]))
+    before = -model(*pad([[2, 3]])).item()
+    history = fit_language_model(model, one, held, TrainConfig(1, precision="no"), progress=False)
+    assert history.loss == pytest.approx([before])
+    assert history.validation["loss"] == pytest.approx([-model.cpu()(*pad([[9, 9, 9]])).item()])
 
 
 def test_the_condition_sets_the_first_state():

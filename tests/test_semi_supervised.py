@@ -158,6 +158,34 @@ def test_few_labels_get_as_many_updates_as_more_labels(monkeypatch):
     assert steps == [10, 10, 10, 10]
 
 
+def test_each_way_gets_its_own_start_and_each_seed_its_labels(monkeypatch):
+    words, labels = kinds(0, 120)
+    texts = [" ".join(map(str, row)) for row in words]
+    sizes = {"latent": Z, "embedding": 6, "hidden": 16}
+    model, drawn, starts = vae.SentenceVAE(V, **sizes), [], []
+
+    def counting(strings, *_):
+        drawn.append(tuple(strings))
+        return labels, 0
+
+    def network(classifier, batches, validation, config, **_):
+        carried = classifier.embedding.weight.equal(model.encoder.embedding.weight)
+        starts.append((carried, config.seed))
+
+    monkeypatch.setattr(semi_supervised, "nbsvm", counting)
+    monkeypatch.setattr(training, "fit_classifier", network)
+    monkeypatch.setattr(
+        semi_supervised, "fit_semi_supervised", lambda *_, alpha, **__: starts.append(alpha)
+    )
+    for seed in (0, 1):
+        both = ({split: part for split in ("train", "test")} for part in (texts, words, labels))
+        semi_supervised.compare(
+            model, *both, 10, seed=seed, sizes=sizes, alpha=3.0, joint=TrainConfig()
+        )
+    assert len(drawn[0]) == len(drawn[1]) == 10 and drawn[0] != drawn[1]
+    assert starts == [(False, 0), (True, 0), 3.0, (False, 1), (True, 1), 3.0]
+
+
 def numbered(sentences, labels=None, **options):
     return data.batches([np.array(s) for s in sentences], labels, token_budget=32, **options)
 
@@ -174,6 +202,15 @@ def test_pairs_go_through_what_has_no_label_once_and_repeat_what_has():
     assert len(list(semi_supervised.Pairs([1], [2, 3]))) == 2  # lists will do
     with pytest.raises(ValueError, match="must be batches"):
         semi_supervised.Pairs([], [1])
+
+
+def test_each_epoch_has_its_own_pairs():
+    few = numbered(SENTENCES * 20, [0, 1, 2, 0] * 20, shuffle=True)
+    pairs, first = semi_supervised.Pairs(few, numbered(SENTENCES)), []
+    for epoch in (0, 1, 0):
+        pairs.set_epoch(epoch)
+        first.append(next(iter(pairs))["labelled"]["rows"].tolist())
+    assert first[0] == first[2] != first[1]
 
 
 def kinds(seed, size):
@@ -220,6 +257,8 @@ def test_a_classifier_begins_with_the_encoder_of_a_vae():
     x = classifier.embedding(ids, mask)
     torch.testing.assert_close(classifier.states(x, mask), model.encoder.states(x, mask))
     assert classifier(ids, mask).shape == (4, C)
+    states, _ = classifier.layer(classifier.embedding.weight[[7, 8, 9]][None])
+    torch.testing.assert_close(classifier(*pad([[7, 8, 9]])), classifier.output(states.mean(1)))
     assert classifier.embedding.weight.equal(model.encoder.embedding.weight)
     with torch.no_grad():
         classifier.layer.weight_hh_l0.zero_()

@@ -184,6 +184,10 @@ def test_objective_weighs_and_forgives_the_divergence():
     kl.requires_grad_()
     vae.objective(vae.Terms(torch.zeros(2), kl), 1.0, 0.5).backward()
     torch.testing.assert_close(kl.grad, torch.tensor([[0.0, 0.5], [0.0, 0.5]]))
+    # What is free is free on the average of the sentences, and before the weight.
+    terms = vae.Terms(torch.zeros(2), torch.tensor([[0.1], [0.7]]))
+    assert vae.objective(terms, 1.0, 0.5).item() == pytest.approx(0.5)
+    assert vae.objective(terms, 0.5, 0.5).item() == pytest.approx(0.25)
 
 
 @pytest.mark.equation("eq-linear-weight", "eq-cyclical-weight")
@@ -198,6 +202,9 @@ def test_schedules_of_the_weight():
     recipe = vae.Recipe("linear", share=0.2)
     assert [recipe.weight(step, 100) for step in (0, 10, 20, 90)] == [0, 0.5, 1, 1]
     assert vae.Recipe().weight(0, 100) == 1
+    recipe = vae.Recipe("cyclical", share=0.8)
+    assert [recipe.weight(step, 500) for step in (0, 25, 50, 100, 399, 450)] == [0, 0.5, 1, 0, 1, 1]
+    assert [vae.cyclical(step, 8) for step in range(4)] == [0, 1, 0, 1]  # the shortest cycles
 
 
 def test_the_aggressive_part_gives_the_decoder_one_step_in_so_many():
@@ -265,6 +272,53 @@ def test_a_fit_follows_its_recipe_update_by_update(monkeypatch, accumulate):
     assert weights == [(pytest.approx(weight), 0.1) for weight in expected]
     assert learned == [recipe.learners(k // accumulate, steps) for k in range(40)]
     assert set(dropped) == {0.3}
+
+
+@pytest.mark.parametrize(
+    ("count", "accumulate", "updates"),
+    [(8, 1, range(16)), (5, 2, (0, 0, 1, 1, 2, 3, 3, 4, 4, 5))],  # 5 batches make 3 updates
+)
+def test_a_schedule_goes_over_the_updates_of_all_epochs(monkeypatch, count, accumulate, updates):
+    weights, objective = [], vae.objective
+    monkeypatch.setattr(vae, "objective", lambda t, w, f: weights.append(w) or objective(t, w, f))
+    there = data.batches([np.array([2, 3])] * count, token_budget=2)
+    config = TrainConfig(2, accumulate=accumulate, precision="no")
+    recipe = vae.Recipe("linear", 1.0)
+    vae.fit(made(), there, batches(SENTENCES), config, recipe, progress=False)
+    assert weights == pytest.approx([k / (max(updates) + 1) for k in updates])
+
+
+def test_a_fit_is_judged_by_its_bound_on_the_validation_sentences(monkeypatch):
+    model, held = made(dropout=0.0, deterministic=True), batches([[9] * 5] * 3)
+    config = TrainConfig(1, precision="no")
+    history = vae.fit(model, batches(SENTENCES * 8), held, config, progress=False)
+    assert history.validation["loss"] == pytest.approx([vae.evaluate(model, held)["loss"]])
+    # Of three epochs the second has the best bound, the last the best reconstruction.
+    scores = iter([{"loss": a, "reconstruction": b} for a, b in ((3, 3), (1, 2), (2, 1))])
+    monkeypatch.setattr(vae, "evaluate", lambda *_: next(scores))
+    config = TrainConfig(3, precision="no", monitor="min reconstruction")
+    assert vae.fit(made(), held, held, config, progress=False).best_epoch == 1
+
+
+def test_word_dropout_hides_words_from_the_decoder_alone():
+    model = made()
+    model(*pad(SENTENCES), word_dropout=1.0).log_likelihood.sum().backward()
+    assert not model.decoder.embedding.weight.grad[2:].any()
+    assert model.encoder.embedding.weight.grad[2:].any()
+
+
+def test_the_posterior_is_read_from_the_mean_of_the_states():
+    model = made()
+    states, _ = model.encoder.layer(model.encoder.embedding.weight[[7, 8, 9]][None])
+    mean, _ = model.encoder.output(states.mean(1)).chunk(2, -1)
+    torch.testing.assert_close(model.posterior(*pad([[7, 8, 9]]))[0], mean)
+
+
+def test_bent_log_variances_keep_their_order_and_a_gradient():
+    raw = torch.tensor([[-30.0, -11.0, 0.0, 11.0, 30.0]], requires_grad=True)
+    found = vae.bounded(raw)
+    found.sum().backward()
+    assert (found.diff() > 0).all() and (raw.grad > 0).all() and raw.grad[0, 2] == 1
 
 
 def test_what_was_frozen_before_a_fit_stays_frozen():
@@ -356,6 +410,23 @@ def test_evaluate_scores_at_samples_of_the_posterior(monkeypatch):
     assert found["reconstruction"] == pytest.approx(-given.mean().item(), rel=1e-5)
     weighted = -(given + prior - own).mean().item()  # both samples are the mean
     assert found["weighted loss"] == pytest.approx(weighted, rel=1e-5)
+
+
+def test_the_weighted_bound_is_the_logarithm_of_the_mean_weight(monkeypatch):
+    model, two = made(), torch.tensor([[1.0], [3.0]]).log()
+    monkeypatch.setattr(model, "log_weights", lambda ids, mask, n: two.expand(n, len(ids)))
+    found = vae.evaluate(model, batches(SENTENCES), samples=2)
+    assert found["weighted loss"] == pytest.approx(-math.log(2))
+
+
+def test_narrow_codes_far_apart_tell_which_sentence_it_was():
+    model = made()
+    with torch.no_grad():
+        model.encoder.output.weight[:Z] *= 1e4
+        model.encoder.output.bias[Z:] = -20
+    found = vae.evaluate(model, batches(SENTENCES))
+    assert found["information"] == pytest.approx(math.log(4), abs=1e-3)
+    assert vae.evaluate(made(deterministic=True), batches(SENTENCES))["information"] == 0
 
 
 def test_an_autoencoder_without_noise_has_no_weighted_bound():

@@ -71,9 +71,11 @@ def test_swapping_codes_costs_what_the_likelihoods_differ_by():
     ids, mask = pad(sentences)
     mean, _ = model.posterior(ids, mask)
     own = model.decoder(ids, mask, mean)
-    # Three codes can be handed round in two ways.
+    # Three codes can be handed round in two ways, and no sentence keeps its own.
     ways = [(own - model.decoder(ids, mask, mean[p])).mean().item() for p in ([2, 0, 1], [1, 2, 0])]
-    assert min(abs(vae_probes.swap_cost(model, batches) - way) for way in ways) < 1e-5
+    found = [vae_probes.swap_cost(model, batches, seed) for seed in range(8)]
+    assert all(min(abs(cost - way) for way in ways) < 1e-5 for cost in found)
+    assert max(found) - min(found) == pytest.approx(abs(ways[0] - ways[1]), abs=1e-5)
     with torch.no_grad():
         model.encoder.output.weight.zero_()  # every sentence has the same code
     assert vae_probes.swap_cost(model, batches) == pytest.approx(0, abs=1e-6)
@@ -109,6 +111,7 @@ def test_copies_and_known_runs_are_counted():
     assert vae_probes.copied([[6, 7, 8]], known) == (1.0, 1.0)
     # [2,3,4] is known, [3,4,9] and [4,9,9] are not.
     assert vae_probes.copied([[2, 3, 4, 9, 9]], known) == (0.0, pytest.approx(1 / 3))
+    assert vae_probes.copied([[6, 7, 8], [6, 7, 8], [2, 9, 9]], known)[0] == pytest.approx(2 / 3)
     assert vae_probes.copied([[2, 3], [9]], known) == (0.0, 0.0)  # too short for a run
     assert vae_probes.copied([[5, 6, 7]], known)[1] == 0.0  # no run goes over two sentences
     with pytest.raises(ValueError, match="no sentence"):

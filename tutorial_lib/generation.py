@@ -75,7 +75,6 @@ def sample(
                 probs[:, UNK] = 0
                 word = torch.multinomial(probs, 1)[:, 0]
             going = going & (word != END)
-            word = word.masked_fill(~going, END)
             written.append(word)
     return [_until_end(row) for row in torch.stack(written, 1).tolist()]
 

@@ -225,7 +225,9 @@ def compare(
 
 
 class Pairs:
-    """For each batch without labels one with labels, which come round again and again.
+    """For each batch without labels one with labels; where those run out, from the first again.
+
+    An epoch ends with the batches without labels, and begins with the first of both.
 
     Args:
         labelled, unlabelled: as `data.batches` makes them.
@@ -270,7 +272,8 @@ def objective(
         ratio: sentences with labels over those without; so each one's bound weighs the same,
             however often the few are repeated.
 
-    Source: Kingma et al. 2014, equation 9, divided by the number of sentences without labels.
+    Source: Kingma et al. 2014, equation 9, divided by the number of sentences without labels: so
+    `alpha` is theirs over that number (they took 0.1 times the number of all).
 
     Equation: eq-semi-supervised
     """

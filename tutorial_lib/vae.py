@@ -219,16 +219,19 @@ def fit(
         The history; its validation metrics are those of `evaluate`.
     """
     recipe, config = recipe or Recipe(), config or TrainConfig()
-    steps, seen = 0, 0
+    steps, before, seen, size = 0, 0, 0, 0  # updates in all and before this epoch; its batches
     parts = {
         part: [p for p in part.parameters() if p.requires_grad]
         for part in (model.encoder, model.decoder)
     }
 
     def loss(model: SentenceVAE, batch: dict[str, Tensor]) -> Tensor:
-        nonlocal seen, steps
-        steps = steps or config.epochs * math.ceil(len(batches) / config.accumulate)
-        step = seen // config.accumulate
+        nonlocal steps, before, seen, size
+        if seen == size:  # an epoch begins; the last update of the one before may have been smaller
+            before += math.ceil(size / config.accumulate)
+            seen, size = 0, len(batches)
+            steps = steps or config.epochs * math.ceil(size / config.accumulate)
+        step = before + seen // config.accumulate
         seen += 1
         for part, learns in zip(parts, recipe.learners(step, steps), strict=True):
             for parameter in parts[part]:
