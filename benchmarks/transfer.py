@@ -12,8 +12,11 @@ Writes book/results/TASK.json as soon as a task is done; `--new` leaves out thos
 
 Labels are drawn from the book's training split of the target, by the seed. None are spent on
 validation: the last step's weights are scored, on the book's validation and test texts together.
-Rates and passes were set on the embedded reviews, and on none of these sets. `gradual` makes one
-pass more for each depth below the head.
+Rates and passes were set on the embedded reviews, and on none of these sets. Random weights make
+twice the passes of learned ones; `gradual` makes one pass more for each depth below the head.
+
+While it runs, its files must not change: a task that was stopped goes on only where it finds the
+commit that it began with.
 """
 
 import copy
@@ -25,17 +28,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from benchmarks import HALF_DONE, RESULTS, chosen, finish
-from tutorial_lib import data, evaluation, finetuning, hub, lora, transfer
+from benchmarks.families import FAMILIES, Family
+from tutorial_lib import data, evaluation, lora, transfer
 from tutorial_lib import transfer_probes as tp
-from tutorial_lib.albert import AlbertClassifier
-from tutorial_lib.attention import TransformerClassifier
 from tutorial_lib.baselines import nbsvm
-from tutorial_lib.cnn import TextCNN
 from tutorial_lib.results import Recorder
-from tutorial_lib.rnn import RecurrentClassifier
 from tutorial_lib.transfer_probes import Texts
 from tutorial_lib.vocabulary import SPECIAL
 
@@ -60,64 +59,6 @@ REFERENCES = {
 }  # fmt: skip
 MOST = 10_000  # training texts of a source
 RANKS = (1, 2, 4, 8, 16, 32)
-
-
-@dataclasses.dataclass(frozen=True)
-class Family:
-    """A kind of model, and how fast it learns.
-
-    Attributes:
-        title: name for people.
-        build: makes one for so many words and classes; None for the mini-ALBERT.
-        lr: from random weights: on the source, and on the target from scratch.
-        tuned: from weights that have learned something.
-        decay: of that rate from depth to depth.
-        low_rank: whether it has attention for LoRA to adapt.
-    """
-
-    title: str
-    build: Callable[[int, int], nn.Module] | None
-    lr: float
-    tuned: float
-    decay: float = 0.6
-    low_rank: bool = False
-
-    @property
-    def strategies(self) -> list[str]:
-        """The strategies that it is carried over by."""
-        return [s for s in transfer.STRATEGIES if s != "lora" or self.low_rank]
-
-    def start(self, words: int, classes: int, *, pretrained: bool = True) -> nn.Module:
-        """Return a model that has seen no task."""
-        if self.build:
-            return self.build(words, classes)
-        model = hub.load("mini-albert", AlbertClassifier, classes=classes).model
-        if not pretrained:
-            model = AlbertClassifier(model.albert.config, classes)
-        return finetuning.set_dropout(model, 0.1)
-
-    def reader(self, *parts: Texts) -> tuple[tp.Read, tp.Vocabulary | None]:
-        """Return what turns texts into numbers, with the words of these texts if it needs any."""
-        if self.build:
-            vocabulary = tp.vocabulary(*parts)
-            return tp.words(vocabulary), vocabulary
-        return tp.pieces(hub.load("mini-albert").tokenizer), None
-
-
-FAMILIES = {
-    "textcnn": Family(
-        "TextCNN", lambda v, c: TextCNN(v, c, embedding=100, filters=100), 2e-3, 1e-3
-    ),
-    "lstm": Family(
-        "LSTM", lambda v, c: RecurrentClassifier(v, c, cell="lstm", hidden=64, pooling="max"),
-        2e-3, 1e-3,
-    ),
-    "transformer": Family(
-        "Transformer", lambda v, c: TransformerClassifier(v, c, pooling="max", dropout=0.2),
-        1e-3, 5e-4, low_rank=True,
-    ),
-    "mini-albert": Family("mini-ALBERT", None, 5e-4, 1e-3, low_rank=True),
-}  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,33 +100,38 @@ class Domain:
 
 
 class Source:
-    """A model that has learned the source task, with all that is needed to carry it over."""
+    """A model that has learned the source task, with all that is needed to carry it over.
+
+    Attributes:
+        right: its accuracy on texts of the source that it did not learn from.
+        unchanged: its answers on the target where it has the target's classes, else None; as it
+            was trained, so a word that it does not know is unknown.
+        model, encode: to be carried over, with the words of both.
+        known: the share of the target's words that it had before.
+        batches: the texts of `right`, for `encode`.
+        keep: where the target's classes stand among its own, if they do.
+    """
 
     def __init__(self, family: Family, source: Domain, target: Domain, seed: int) -> None:
         torch.manual_seed(seed)
         encode, own = family.reader(source.texts)
         self.model = family.start(len(own) if own else 0, len(source.classes))
-        options = (
-            {"lr": family.lr} if own else {"lr": family.tuned, "decay": family.decay, "epochs": 2}
-        )
-        tp.learn(self.model, source.texts, encode, seed=seed, **options)
+        options = {"lr": family.lr} if own else {"lr": family.tuned, "decay": family.decay}
+        epochs = family.source_passes(len(source.texts.labels))
+        tp.learn(self.model, source.texts, encode, epochs=epochs, seed=seed, **options)
+        some = Texts(source.score.strings[:2_000], source.score.labels[:2_000])
+        self.right = float((tp.answers(self.model, some, encode) == some.labels).mean())
+        self.keep, self.unchanged = source.places(target.classes), None
+        if self.keep is not None:
+            kept = transfer.keep_classes(copy.deepcopy(self.model), self.keep)
+            self.unchanged = tp.answers(kept, target.score, encode)
         self.encode, self.known = encode, {}
         if own:  # from here on it reads the words of both
             self.encode, both = family.reader(source.texts, target.learn)
             transfer.move_words(self.model, own, both)
             words = tp.vocabulary(target.learn).tokens[len(SPECIAL) :]
             self.known = {"words known": sum(word in own for word in words) / len(words)}
-        some = Texts(source.score.strings[:2_000], source.score.labels[:2_000])
         self.batches = tp.batches(some, self.encode)
-        self.right = float((tp.answers(self.model, some, self.encode) == some.labels).mean())
-        self.keep = source.places(target.classes)
-
-    def unchanged(self, target: Domain) -> np.ndarray | None:
-        """Return its answers on the target where the source has the target's classes, else None."""
-        if self.keep is None:
-            return None
-        model = transfer.keep_classes(copy.deepcopy(self.model), self.keep)
-        return tp.answers(model, target.score, self.encode)
 
 
 def alone(
@@ -208,7 +154,7 @@ def networks(
 ) -> dict[str, np.ndarray]:
     """Return the answers of every way to learn these texts; note what became of the source."""
     found = {"from scratch": alone(family, target, texts, seed, pretrained=False)}
-    if not family.build:
+    if family.is_albert:
         found["no source task"] = alone(family, target, texts, seed, pretrained=True)
     arguments = learned.model, texts, target.score, learned.encode
     options = {"lr": family.tuned, "decay": family.decay, "seed": seed}
@@ -225,7 +171,7 @@ def networks(
 def journey(task: str, names: tuple[str, str], kind: str, amounts: Sequence[int]) -> Recorder:
     """Measure one family on one pair of domains."""
     source, target = (Domain.read(name) for name in names)
-    family = FAMILIES.get(kind)
+    family = None if kind == "nbsvm" else FAMILIES[kind]
     title = f"{family.title if family else 'NB-SVM'}: {' to '.join(names)}"
     record = recorder(task, title, names, family, amounts)
     truth, classes, same = target.score.labels, len(target.classes), source.places(target.classes)
@@ -246,6 +192,11 @@ def journey(task: str, names: tuple[str, str], kind: str, amounts: Sequence[int]
                     found["source and target together"] = tp.nbsvm(both, target.score, seed)
                 for name, predicted in found.items():
                     run.metrics[f"{name}, {amount} labels"] = float((predicted == truth).mean())
+                    if classes > 2:  # of unequal size
+                        matrix = evaluation.confusion_matrix(truth, predicted, classes)
+                        run.metrics[f"{name}, {amount} labels, macro F1"] = float(
+                            evaluation.macro_f1(matrix)
+                        )
                 if amount == AT:
                     if unchanged is not None:
                         found["source only"] = unchanged
@@ -272,7 +223,7 @@ def source_only(
 ) -> np.ndarray | None:
     """Return what the source's model says of the target; None where its classes are others."""
     if learned:
-        return learned.unchanged(target)
+        return learned.unchanged
     same = source.places(target.classes)
     return tp.nbsvm(source.of_classes(same), target.score, seed) if same else None
 
@@ -284,9 +235,13 @@ def gaps(found: dict[str, np.ndarray], truth: np.ndarray, classes: int) -> dict[
         for name in found:
             if other in found and name not in (*order[: place + 1], *order[:2]):
                 gap = evaluation.paired_bootstrap(truth, found[name], found[other], classes)
-                for end, value in zip(("", ", low", ", high"), gap, strict=True):
-                    metrics[f"{AT} labels: {name} minus {other}{end}"] = value
+                metrics |= ends(f"{AT} labels: {name} minus {other}", gap)
     return metrics
+
+
+def ends(name: str, gap: evaluation.Interval) -> dict[str, float]:
+    """Return a difference and the ends of its interval, by name."""
+    return {name + end: value for end, value in zip(("", ", low", ", high"), gap, strict=True)}
 
 
 def ranks(task: str) -> Recorder:
@@ -298,7 +253,8 @@ def ranks(task: str) -> Recorder:
     for seed in record.left(SEEDS, HALF_DONE):
         with record.measure(seed) as run:
             learned, texts = Source(family, source, target, seed), target.learn.few(amount, seed)
-            for rank in (*RANKS, 0):
+            truth, full = target.score.labels, None
+            for rank in (0, *RANKS):
                 name = f"rank {rank}" if rank else "full"
                 model = copy.deepcopy(learned.model)
                 way, lr = ("lora", 2 * family.tuned) if rank else ("full", family.tuned)
@@ -308,8 +264,12 @@ def ranks(task: str) -> Recorder:
                     rank=rank or 1,
                 )  # fmt: skip
                 says = tp.answers(model, target.score, learned.encode)
-                right = float((says == target.score.labels).mean())
-                run.metrics[f"{name}, accuracy"] = right
+                run.metrics[f"{name}, accuracy"] = float((says == truth).mean())
+                if rank:
+                    gap = evaluation.paired_bootstrap(truth, says, full, len(target.classes))
+                    run.metrics |= ends(f"{name} minus full", gap)
+                else:
+                    full = says
                 everything = sum(p.numel() for p in learned.model.parameters())
                 trained = lora.size(learned.model, rank) if rank else everything
                 run.metrics[f"{name}, trained parameters"] = trained
@@ -328,10 +288,21 @@ def recorder(
     }  # fmt: skip
     if family:
         settings |= {
-            "lr": family.lr, "tuned": family.tuned, "decay": family.decay, "schedule": "slanted",
-            "warmup": 0.1, "length": tp.LONGEST, "token_budget": tp.BUDGET,
+            **family.sizes,
+            "lr": family.lr,
+            "tuned": family.tuned,
+            "decay": family.decay,
+            "schedule": "slanted",
+            "warmup": 0.1,
+            "length": tp.LONGEST,
+            "token_budget": tp.BUDGET,
             "passes": [tp.passes(n) for n in amounts],
-        }  # fmt: skip
+            "passes_from_scratch": "twice as many",
+            "source_passes": family.source_passes(len(source.texts.labels)),
+        }
+        if family.low_rank:
+            settings |= {"rank": list(RANKS) if task == "transfer-ranks" else 8, "alpha": 8.0,
+                         "low_rank_lr": 2 * family.tuned}  # fmt: skip
     return Recorder(
         task=task, model=model, data=target.provenance, hyperparameters=settings,
         protocol="the book's validation and test texts, by labels",

@@ -8,13 +8,10 @@ import pytest
 import torch
 
 from benchmarks import finetune_albert, networks, speed_albert
-from benchmarks import transfer as grid
 from benchmarks import vae as vae_runs
-from tutorial_lib import data, tables, transfer_tables
+from tutorial_lib import data, tables
 from tutorial_lib.albert import AlbertClassifier, AlbertConfig
 from tutorial_lib.data.provenance import attach
-from tutorial_lib.data.reviews import dataset
-from tutorial_lib.transfer_probes import Texts
 
 RECIPE = networks.RECIPES["lstm-imdb"]
 
@@ -257,61 +254,3 @@ def test_few_labels_are_recorded_by_method_and_amount_with_intervals_at_100(smal
     difference = run.mean("VAE's code, 100 labels") - run.mean("NB-SVM, 100 labels")
     assert run.mean(gap) == pytest.approx(difference, abs=1e-9)
     assert run.mean(f"{gap}, low") <= run.mean(gap) <= run.mean(f"{gap}, high")
-
-
-@pytest.fixture
-def small_grid(monkeypatch, tmp_path):
-    monkeypatch.setattr(grid, "HALF_DONE", tmp_path)
-    domains = {name: dataset(300, domains=[d]) for name, d in (("imdb", "film"), ("k", "kitchen"))}
-    monkeypatch.setattr(data, "load", lambda name: domains[name])
-    monkeypatch.setattr(grid, "SETS", {"imdb": "imdb", "kitchen": "k"})
-    monkeypatch.setattr(grid, "SEEDS", range(1))
-    monkeypatch.setattr(grid.tp, "FEWEST", 1)
-    monkeypatch.setattr(grid.tp, "MOST", 1)
-    grid.Domain.read.cache_clear()
-    yield
-    grid.Domain.read.cache_clear()
-
-
-@pytest.mark.parametrize("kind", ["nbsvm", "textcnn", "mini-albert"])
-def test_a_run_of_the_grid_has_its_place_in_every_table(small_grid, kind):
-    names = ("imdb", "kitchen")
-    run = grid.journey("t", names, kind, [20, 100]).run()
-    pairs = transfer_tables.pairs([run])
-    assert list(pairs) == [("imdb", "reviews")]
-    methods = {method for _, method in transfer_tables.ways([run])}
-    both = {"nbsvm": {"NB-SVM", "source and target together"}}
-    networks = {"from scratch", "full", "features", "gradual", "full, new head"}
-    both |= {"textcnn": networks, "mini-albert": networks | {"lora", "no source task"}}
-    assert methods == both[kind]
-    rows = transfer_tables.differences([run]).splitlines()[2:]
-    assert len(rows) == len(methods - {"from scratch", "NB-SVM"}) + 1  # and the source's own
-    assert all(0 <= run.mean(name) <= 1 for name in run.metrics if name.endswith("labels"))
-    full = run.metrics.get("full, 100 labels")
-    if full:
-        for other, metric in grid.REFERENCES.items():
-            if metric in run.metrics:
-                gap = f"100 labels: full minus {other}"
-                assert run.mean(gap) == pytest.approx(full[0] - run.mean(metric))
-        assert run.mean("forgotten of the source, features") == 0
-    else:
-        assert 0 < run.mean("distance") <= 2 and run.parameters > 500
-
-
-def test_a_source_of_more_classes_gives_those_of_the_target():
-    strings, labels = list("abcdef"), np.array([0, 1, 2, 2, 1, 0])
-    source = grid.Domain(
-        Texts(strings, labels), Texts([], labels[:0]), ["no", "so so", "yes"], None
-    )
-    places = source.places(["yes", "no"])
-    assert places == [2, 0] and source.places(["yes", "maybe"]) is None
-    found = source.of_classes(places)
-    assert found.strings == list("acdf") and found.labels.tolist() == [1, 0, 0, 1]
-
-
-def test_the_grid_holds_the_three_journeys_and_every_pair_of_goods():
-    for task in ("ag-news-medical-lstm", "finance-kitchen-textcnn", "imdb-kitchen-mini-albert"):
-        assert grid.TASKS[f"transfer-{task}"].keywords["amounts"] == grid.AMOUNTS
-    for source in grid.DOMAINS:
-        for target in {*grid.DOMAINS} - {source}:
-            assert grid.TASKS[f"transfer-{source}-{target}-nbsvm"].keywords["amounts"] == [grid.AT]

@@ -171,3 +171,13 @@ def test_what_cannot_be_adapted_is_named_and_left_as_it_was():
     lora.add(model, rank=2)
     with pytest.raises(ValueError, match="merge it first"):
         lora.add(model, rank=2)
+
+
+def test_without_alpha_the_scale_is_one_and_a_begins_as_in_its_authors_code():
+    """Their kaiming_uniform_ with a = √5 draws between ±1/√inputs."""
+    torch.manual_seed(0)
+    model = TransformerClassifier(30, 3, dim=64, heads=2, layers=1)
+    lora.add(model, rank=4)
+    for part in (p for p in model.modules() if isinstance(p, lora.LoRALinear)):
+        assert part.scale == 1.0 and not part.b.any()
+        assert 0.9 < part.a.abs().max() * 64**0.5 <= 1.0

@@ -1,6 +1,7 @@
 """What is carried from one task to another, and exactly which parameters then learn."""
 
 import copy
+import dataclasses
 
 import numpy as np
 import pytest
@@ -486,3 +487,29 @@ def test_domains_with_words_of_their_own_are_far_and_one_domain_is_near_itself()
     assert 0.5 < some < 1.9
     with pytest.raises(ValueError, match="ten texts"):
         transfer.domain_distance(write(film), write(film, 5))
+
+
+def test_low_rank_changes_and_head_have_one_rate(monkeypatch):
+    model, stages = transformer(), recorded(monkeypatch)
+    transfer.adapt(model, "lora", batches(), CONFIG, decay=0.5, rank=2)
+    ((_, epochs, rates),) = stages
+    assert epochs == CONFIG.epochs and set(rates.values()) == {CONFIG.lr}
+
+
+def test_the_weight_decay_is_that_of_the_configuration(monkeypatch):
+    groups = []
+    monkeypatch.setattr(
+        transfer.training, "fit_classifier", lambda *_, optimizer, **__: groups.extend(optimizer)
+    )
+    config = dataclasses.replace(CONFIG, weight_decay=0.3)
+    transfer.adapt(lstm(), "full", batches(), config)
+    assert {group["weight_decay"] for group in groups} == {0.0, 0.3}
+
+
+def test_each_stage_of_unfreezing_has_its_own_dropout(monkeypatch):
+    seeds = []
+    monkeypatch.setattr(
+        transfer.training, "fit_classifier", lambda m, b, v, config, **_: seeds.append(config.seed)
+    )
+    transfer.adapt(lstm(), "gradual", batches(), CONFIG)
+    assert len(set(seeds)) == len(seeds) == 3

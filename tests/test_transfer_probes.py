@@ -200,3 +200,53 @@ def test_more_labels_than_there_are_are_refused():
     assert FILM.few(60).strings == FILM.strings
     with pytest.raises(ValueError, match="smaller than the number of samples 60"):
         FILM.few(61)
+
+
+def test_learning_is_by_the_slanted_schedule_and_its_seed(monkeypatch):
+    seen, encode = [], tp.words(tp.vocabulary(FILM))
+
+    def noting(model, way, batches, config, **_):
+        order = torch.cat([batch["rows"] for batch in batches]).tolist()
+        seen.append((config, order, torch.rand(1).item()))
+
+    monkeypatch.setattr(transfer, "adapt", noting)
+    for seed in (0, 1):
+        tp.learn(network(5), FILM, encode, lr=1e-3, seed=seed)
+    (one, order, drawn), (two, other, again) = seen
+    assert (one.schedule, one.warmup, one.epochs, one.lr) == ("slanted", 0.1, 30, 1e-3)
+    assert (one.seed, two.seed) == (0, 1) and order != other and drawn != again
+
+
+def test_a_matrix_is_scored_on_the_scored_texts():
+    both = {"film": FILM, "shop": SHOP}
+    turned = {name: tp.Texts(texts.strings, 1 - texts.labels) for name, texts in both.items()}
+    found = tp.matrix(both, turned, network, 20, lr=1e-2)
+    assert found.untrained.max() < 0.2 and np.nanmax(found.tuned) < 0.2
+
+
+def test_a_matrix_tunes_at_half_the_rate_and_lower_below(monkeypatch):
+    calls, both = [], {"film": FILM, "shop": SHOP}
+
+    def noting(model, texts, *_, **how):
+        calls.append((len(texts.labels), how))
+        return model
+
+    monkeypatch.setattr(tp, "learn", noting)
+    tp.matrix(both, both, network, 20, lr=4e-3, decay=0.5, epochs=3)
+    assert calls[:2] == [(60, {"lr": 4e-3}), (20, {"lr": 2e-3, "decay": 0.5, "epochs": 3})]
+
+
+def test_strategies_hand_on_seed_and_rates_and_draw_new_heads_by_the_seed(monkeypatch):
+    encode, calls = tp.words(tp.vocabulary(FILM)), []
+
+    def noting(model, *_, **how):
+        calls.append((how, model.output.weight.detach().clone()))
+        return model
+
+    monkeypatch.setattr(tp, "learn", noting)
+    source = network(len(tp.vocabulary(FILM)))
+    for seed in (1, 1, 2):
+        tp.strategies(source, FILM, FILM, encode, ["full"], lr=1e-3, decay=0.7, seed=seed)
+    (how, one), (_, again), (other, two) = calls
+    assert (how["seed"], how["decay"], other["seed"]) == (1, 0.7, 2)
+    assert one.equal(again) and not one.equal(two)

@@ -148,10 +148,15 @@ def test_pictures_say_what_they_show():
 
 def test_ranks_are_told_with_what_they_train():
     run = made("mini", "film", "shop", {
+        "full, accuracy": [0.7, 0.7], "full, trained parameters": [2e6, 2e6],
         "rank 2, accuracy": [0.8, 0.9], "rank 2, trained parameters": [1500.0, 1500.0],
+        "rank 2 minus full": [0.1, 0.2], "rank 2 minus full, low": [0.02, 0.1],
+        "rank 2 minus full, high": [0.18, 0.3],
     })  # fmt: skip
-    lines = transfer_tables.ranks(run).splitlines()
-    assert lines[2:] == ["| rank 2 | 1,500 | 6 | 85.0 ± 7.1 |"]
+    assert transfer_tables.ranks(run).splitlines()[2:] == [
+        "| full | 2,000,000 | 8,000 | 70.0 ± 0.0 | — |",
+        "| rank 2 | 1,500 | 6 | 85.0 ± 7.1 | +15.0 [+6.0, +24.0], **gain** |",
+    ]
 
 
 @pytest.mark.parametrize("table", ["by_amount", "differences"])

@@ -234,11 +234,12 @@ def adapt(
     """Train a model that was carried over on the target's texts, by one of four strategies.
 
     - `full`: all parameters learn, by rates that fall towards the input (`decay`).
-    - `features`: only the head learns, from features that are computed once.
+    - `features`: only the head learns, by `fit_head` from features that are computed once; nothing
+      of `config` or `decay` matters.
     - `gradual`: the head learns for one pass, then with the depth below it, and so on down; then
       all learn as in `full`. The passes on the way come before those of `config`.
-    - `lora`: the head learns, and a change of low rank in each attention's query and value; at
-      the end it is merged.
+    - `lora`: the head learns, and a change of low rank in each attention's query and value, all
+      by one rate; at the end it is merged.
 
     What could not learn before does not learn here either, and all that could can afterwards.
 

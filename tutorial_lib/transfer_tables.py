@@ -255,12 +255,14 @@ def forgotten(grid: Pairs) -> str:
 
 def ranks(run: Run) -> str:
     """Return LoRA's accuracy by its rank, with the numbers that were trained."""
-    lines = ["| rank | trained numbers | kB | accuracy |", "|---|--:|--:|--:|"]
+    lines = ["| rank | trained numbers | kB | accuracy | minus full |", "|---|--:|--:|--:|--:|"]
     for name, values in run.metrics.items():
         if name.endswith(", accuracy"):
             way = name.removesuffix(", accuracy")
             trained = round(run.mean(f"{way}, trained parameters"))
-            lines.append(f"| {way} | {trained:,} | {4 * trained / 1e3:,.0f} | {percent(values)} |")
+            gap = _interval(run, f"{way} minus full") if f"{way} minus full" in run.metrics else "—"
+            cells = way, f"{trained:,}", f"{4 * trained / 1e3:,.0f}", percent(values), gap
+            lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
