@@ -109,11 +109,9 @@ def parts_of(name: str) -> tuple[str, str]:
 
 
 def texts_of(task: Task, seed: int) -> list[networks.Texts]:
-    """Return the parts to train and test on, ten times if there are folds; texts normalised."""
+    """Return the parts to train and test on, ten times if there are folds."""
     splits = data.load(task.name, splits="official" if task.folds else "book")
-    texts = {
-        k: ([text.normalize(t) for t in s["text"]], np.array(s["label"])) for k, s in splits.items()
-    }
+    texts = {name: (list(part["text"]), np.array(part["label"])) for name, part in splits.items()}
     if task.folds:
         return [fold for fold, _ in networks.folds_of(*texts["full"])]
     if task.phrases:
@@ -129,7 +127,9 @@ def texts_of(task: Task, seed: int) -> list[networks.Texts]:
 def fit(kind: str, task: Task, texts: networks.Texts, classes: int, seed: int) -> tuple:
     """Train one of the models; return its predictions on the test texts and its size."""
     if kind == "nbsvm":
-        return nbsvm(*texts["train"], texts["test"][0], seed)
+        (strings, labels), asked = texts["train"], texts["test"][0]
+        plain, others = ([text.normalize(s) for s in some] for some in (strings, asked))
+        return nbsvm(plain, labels, others, seed)  # the others' readers normalise for themselves
     if kind == "textcnn":
         predicted, model = networks.fit_and_predict(task.cnn, texts, classes, seed)
     else:

@@ -31,7 +31,7 @@ import torch
 
 from benchmarks import HALF_DONE, RESULTS, chosen, finish
 from benchmarks.families import FAMILIES, Family
-from tutorial_lib import data, evaluation, lora, transfer
+from tutorial_lib import data, evaluation, lora, text, transfer
 from tutorial_lib import transfer_probes as tp
 from tutorial_lib.baselines import nbsvm
 from tutorial_lib.results import Recorder
@@ -204,7 +204,8 @@ def journey(task: str, names: tuple[str, str], kind: str, amounts: Sequence[int]
             if learned:
                 record.parameters = sum(p.numel() for p in learned.model.parameters())
             else:
-                record.parameters = nbsvm(*texts, target.score.strings)[1]
+                plain = [text.normalize(string) for string in texts.strings]
+                record.parameters = nbsvm(plain, texts.labels, plain)[1]
     return record
 
 

@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from tutorial_lib import albert
 from tutorial_lib.albert import Albert, AlbertClassifier, AlbertConfig, AlbertPretraining
 from tutorial_lib.data.batches import batches
-from tutorial_lib.hub import published_name
+from tutorial_lib.hub_tensors import published_name
 from tutorial_lib.training import TrainConfig, fit_classifier
 
 SMALL = AlbertConfig(

@@ -483,6 +483,8 @@ def test_domains_with_words_of_their_own_are_far_and_one_domain_is_near_itself()
     film, kitchen = [f"f{i}" for i in range(40)], [f"k{i}" for i in range(40)]
     assert transfer.domain_distance(write(film), write(kitchen)) > 1.95
     assert transfer.domain_distance(write(common), write(common)) < 0.35
+    escaped = [f"&#39;{string}&#39;" for string in write(common)]  # other spellings are no domain
+    assert transfer.domain_distance(escaped, [f"'{s}'" for s in write(common)]) < 0.35
     some = transfer.domain_distance(write(common + film[:4]), write(common + kitchen[:4]))
     assert 0.5 < some < 1.9
     with pytest.raises(ValueError, match="ten texts"):

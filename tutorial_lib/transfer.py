@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from tutorial_lib import lora, training
+from tutorial_lib import lora, text, training
 from tutorial_lib.embedding import WordVectors
 from tutorial_lib.finetuning import depths, parameter_groups
 from tutorial_lib.training import TrainConfig
@@ -343,7 +343,11 @@ def domain_distance(first: Sequence[str], second: Sequence[str], *, seed: int = 
     if size < 10:
         raise ValueError(f"ten texts of each domain are the least; got {size}")
     dice = np.random.default_rng(seed)
-    texts = [side[i] for side in (first, second) for i in dice.permutation(len(side))[:size]]
+    texts = [
+        text.normalize(side[i])
+        for side in (first, second)
+        for i in dice.permutation(len(side))[:size]
+    ]
     judge = make_pipeline(CountVectorizer(binary=True, max_features=5000), LogisticRegression())
     folds = StratifiedKFold(5, shuffle=True, random_state=seed)
     right = cross_val_score(judge, texts, np.repeat([0, 1], size), cv=folds).mean()

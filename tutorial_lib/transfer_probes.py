@@ -59,7 +59,7 @@ class Texts(NamedTuple):
 
 
 def read(splits: "datasets.DatasetDict", *names: str, most: int | None = None) -> Texts:
-    """Return the texts of these splits, normalised, one split after the other.
+    """Return the texts of these splits, one split after the other.
 
     Args:
         most: texts of each split, its first ones; all if None.
@@ -67,7 +67,7 @@ def read(splits: "datasets.DatasetDict", *names: str, most: int | None = None) -
     strings, labels = [], []
     for name in names:
         rows = splits[name][:most]
-        strings += [text.normalize(string) for string in rows["text"]]
+        strings += rows["text"]
         labels += rows["label"]
     return Texts(strings, np.array(labels))
 
@@ -219,7 +219,8 @@ def moves(before: nn.Module, after: nn.Module) -> tuple[float, float]:
 
 def nbsvm(texts: Texts, asked: Texts, seed: int = 0) -> Int64[np.ndarray, "N"]:
     """Return the classes that NB-SVM, trained on texts, gives others; it reads all of each."""
-    return baselines.nbsvm(*texts, asked.strings, seed)[0]
+    plain, others = ([text.normalize(s) for s in some.strings] for some in (texts, asked))
+    return baselines.nbsvm(plain, texts.labels, others, seed)[0]
 
 
 class Matrix(NamedTuple):

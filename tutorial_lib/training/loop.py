@@ -211,7 +211,8 @@ class _Run:
             self._put(self.state.average)
             yield
         finally:
-            self._put(mine)
+            with self.interrupts.held():  # half of each would be saved as the weights
+                self._put(mine)
 
     @torch.no_grad()
     def _put(self, weights: dict[str, Tensor]) -> None:
