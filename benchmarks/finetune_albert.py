@@ -152,17 +152,18 @@ def albert(kind: str, task: Task, texts: networks.Texts, classes: int, seed: int
         )
         for split, (strings, labels) in texts.items()
     }  # fmt: skip
-    lr, decay = RATES[kind]
+    plan = dataclasses.replace(config(kind, task), seed=seed)
     training.fit_classifier(
-        model, batches["train"], batches.get("validation"),
-        TrainConfig(epochs(kind, task), lr, schedule="linear", warmup=0.1, seed=seed),
-        optimizer=finetuning.parameter_groups(model, lr, decay=decay),
+        model, batches["train"], batches.get("validation"), plan,
+        optimizer=finetuning.parameter_groups(model, plan.lr, decay=RATES[kind][1]),
     )  # fmt: skip
     return training.predict_classes(model, batches["test"]), model
 
 
-def epochs(kind: str, task: Task) -> int:
-    return task.epochs if kind == "mini-albert" else task.scratch_epochs
+def config(kind: str, task: Task) -> TrainConfig:
+    """Return how an ALBERT is trained."""
+    epochs = task.epochs if kind == "mini-albert" else task.scratch_epochs
+    return TrainConfig(epochs, RATES[kind][0], schedule="linear", warmup=0.1)
 
 
 def settings(kind: str, task: Task) -> dict[str, Any]:
@@ -171,11 +172,11 @@ def settings(kind: str, task: Task) -> dict[str, Any]:
         return task.cnn.settings()
     if kind == "nbsvm":
         return {"ngrams": "words 1-2", **{k: v for k, v in vars(NBSVM()).items() if k != "seed"}}
-    lr, decay = RATES[kind]
+    plan = config(kind, task)
     return {
-        "epochs": epochs(kind, task), "lr": lr, "lr of each depth below": decay,
-        "schedule": "linear", "warmup": 0.1, "dropout": DROPOUT, "token_budget": task.budget,
-        "max_length": LONGEST, "phrases": task.phrases,
+        "epochs": plan.epochs, "lr": plan.lr, "lr of each depth below": RATES[kind][1],
+        "schedule": plan.schedule, "warmup": plan.warmup, "dropout": DROPOUT,
+        "token_budget": task.budget, "max_length": LONGEST, "phrases": task.phrases,
     }  # fmt: skip
 
 

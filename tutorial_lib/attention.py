@@ -165,7 +165,8 @@ class TransformerClassifier(nn.Module):
         positions: `sinusoidal` for texts of any length, or `learned`.
         norm_first: see `EncoderLayer`.
         pooling: `mean` or `max` over the tokens, or `attention`.
-        dropout: share of elements set to 0 in training, after the embedding and in each part.
+        dropout: share of elements set to 0 in training, after the embedding, in each part and of
+            the pooled vector.
         max_length: longest text in tokens, for learned positions.
         vectors: word vectors to start from, [vocabulary_size, dim]; copied.
 

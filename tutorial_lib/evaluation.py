@@ -1,8 +1,8 @@
 """Metrics, intervals and tests of significance for classifiers.
 
 Every metric here is a function of the confusion matrix, so resampling the rows of a test set
-is resampling the cells of that matrix: a bootstrap of 10,000 resamples is one multinomial
-draw, whatever the size of the test set.
+is resampling the cells of that matrix: a bootstrap of 10,000 resamples is a few multinomial
+draws, whatever the size of the test set.
 
 Shapes: N examples, C classes, R resamples. Matrices hold the true class in rows and the
 predicted class in columns; metrics take [..., C, C].

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tutorial_lib.language_model import END, LanguageModel
 from tutorial_lib.softmax import log_softmax, softmax
-from tutorial_lib.training.predict import modes_kept
+from tutorial_lib.training.predict import evaluating
 from tutorial_lib.vocabulary import UNK
 
 
@@ -61,8 +61,7 @@ def sample(
         raise ValueError(f"a temperature is 0 or more; got {temperature}")
     word = torch.full((rows,), END, device=model.output.weight.device)
     written, going = [], torch.ones_like(word, dtype=torch.bool)
-    with modes_kept(model), torch.no_grad():
-        model.eval()
+    with evaluating(model):
         state = model.start(rows, condition)
         while len(written) < longest and going.any():
             logits, state = model.step(word, state, condition)
@@ -107,8 +106,7 @@ def beam_search(
     rows = _rows(condition, sentences, longest)
     if beams < 1:
         raise ValueError(f"a search needs at least 1 beam; got {beams}")
-    with modes_kept(model), torch.no_grad():
-        model.eval()
+    with evaluating(model):
         return [
             _search(model, None if condition is None else condition[row : row + 1], beams, longest)
             for row in range(rows)

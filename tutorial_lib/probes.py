@@ -27,6 +27,7 @@ from tutorial_lib.albert import (
 )
 from tutorial_lib.packing import PackedText
 from tutorial_lib.pretraining import MASK, SEP, PretrainConfig, word_starts
+from tutorial_lib.training.predict import evaluating
 
 if TYPE_CHECKING:
     import tokenizers
@@ -54,7 +55,6 @@ def recorded_curve(folder: Path, metric: str) -> tuple[list[int], list[float]]:
     return [point["tokens"] for point in points], [point[metric] for point in points]
 
 
-@torch.no_grad()
 def fill_blank(
     model: AlbertPretraining, tokenizer: "tokenizers.Tokenizer", text: str
 ) -> Float[Tensor, "V"]:
@@ -66,7 +66,8 @@ def fill_blank(
     ids = torch.tensor([tokenizer.encode(text).ids])
     if (ids == MASK).sum() != 1:
         raise ValueError(f"a text with one [MASK] is needed; got {text!r}")
-    return model.eval()(ids, None, positions=ids == MASK).words[0].softmax(0)
+    with evaluating(model):
+        return model(ids, None, positions=ids == MASK).words[0].softmax(0)
 
 
 def likeliest(
@@ -106,7 +107,6 @@ def halves(documents: Iterable[str], sentences: int = 6) -> list[tuple[str, str]
     return found
 
 
-@torch.no_grad()
 def order_told(
     model: AlbertPretraining,
     tokenizer: "tokenizers.Tokenizer",
@@ -114,14 +114,14 @@ def order_told(
     seed: int = 0,
 ) -> Int64[np.ndarray, "N"]:
     """Return 1 for each pair whose order the model tells right; a coin swaps each, or not."""
-    model.eval()
     told, coin = [], np.random.default_rng(seed)
-    for pair in pairs:
-        swapped = coin.integers(2)
-        first, second = pair[::-1] if swapped else pair
-        encoding = tokenizer.encode(first, second)
-        ids, types = (torch.tensor([x]) for x in (encoding.ids, encoding.type_ids))
-        told.append(int(model(ids, None, types).order.argmax()) == swapped)
+    with evaluating(model):
+        for pair in pairs:
+            swapped = coin.integers(2)
+            first, second = pair[::-1] if swapped else pair
+            encoding = tokenizer.encode(first, second)
+            ids, types = (torch.tensor([x]) for x in (encoding.ids, encoding.type_ids))
+            told.append(int(model(ids, None, types).order.argmax()) == swapped)
     return np.array(told, dtype=np.int64)
 
 
@@ -136,13 +136,13 @@ class Changes(NamedTuple):
     cosine: Float[Tensor, "L"]
 
 
-@torch.no_grad()
 def layer_changes(encoder: Albert, ids: Int64[Tensor, "B T"], mask: Bool[Tensor, "B T"]) -> Changes:
     """Return what each layer changes.
 
     Source: Lan et al. 2020, section 3.1, figure 1.
     """
-    states = encoder.eval()(ids, mask, need_states=True).all_states
+    with evaluating(encoder):
+        states = encoder(ids, mask, need_states=True).all_states
     x = torch.stack([state[mask] for state in states])  # [L+1 tokens H]
     before, after = x[:-1], x[1:]
     cosine = torch.cosine_similarity(before, after, dim=-1).mean(1)

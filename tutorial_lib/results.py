@@ -215,9 +215,10 @@ class Recorder:
     def left(self, seeds: Iterable[int], folder: str | os.PathLike) -> list[int]:
         """Return the seeds to measure, less those that an earlier process of the same run has.
 
-        Each seed is kept in `folder` when it is measured, and forgotten when the run is written.
-        The same run is one with the same facts: settings, data, versions, machine and commit; so
-        nothing is taken up where files had changed since the commit, or there is none.
+        Those stay in the run, asked for or not. Each seed is kept in `folder` when it is measured,
+        and forgotten when the run is written. The same run is one with the same facts: settings,
+        data, versions, machine and commit; so nothing is taken up where files had changed since the
+        commit, or there is none.
         """
         self.kept = Path(folder) / f"{self.facts['task']}.json"
         known = "+" not in self.facts["commit"] and self.facts["commit"] != "unknown"

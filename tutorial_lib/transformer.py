@@ -193,8 +193,9 @@ def layer_norm(
 class EncoderLayer(nn.Module):
     """Self-attention, then a network at each position, both added to what comes in.
 
-    Equal to `torch.nn.TransformerEncoderLayer(..., batch_first=True)`, but for dropout within
-    the feed-forward network, which neither the paper nor this class has.
+    Equal to `torch.nn.TransformerEncoderLayer(..., batch_first=True)`, but for two dropouts of
+    torch's: within the feed-forward network, which the paper has not either, and, by the same
+    share as the others, of attention weights, which here has a share of its own.
 
     Args:
         dim, heads: of the attention.

@@ -16,7 +16,7 @@ from torch import Tensor
 from tutorial_lib import training
 from tutorial_lib.gaussian import kl_to_prior, log_density
 from tutorial_lib.language_model import full
-from tutorial_lib.training.predict import modes_kept
+from tutorial_lib.training.predict import evaluating
 from tutorial_lib.vae import SentenceVAE, bounded, codes
 
 
@@ -53,7 +53,6 @@ def posterior_gap(
     return ((log_q.exp() * (log_q - true)).sum() * step).item()
 
 
-@torch.no_grad()
 def _on_a_grid(
     model: SentenceVAE, ids: Tensor, mask: Tensor, points: int
 ) -> tuple[Float[Tensor, "G 1"], Float[Tensor, "G"], float]:
@@ -62,8 +61,7 @@ def _on_a_grid(
         raise ValueError(f"a grid serves for codes of 1 dimension, not {model.decoder.condition}")
     like = next(model.parameters())
     z = torch.linspace(-8, 8, points, dtype=like.dtype, device=like.device)[:, None]
-    with modes_kept(model):
-        model.eval()
+    with evaluating(model):
         given = model.decoder(ids.expand(points, -1), mask.expand(points, -1), z)
     zero = torch.zeros_like(z)
     return z, given + log_density(z, zero, zero), 16 / (points - 1)

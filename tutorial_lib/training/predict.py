@@ -24,8 +24,7 @@ def predict(
 
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     rows, outputs = [], []
-    with modes_kept(model), torch.no_grad():
-        model.eval()
+    with evaluating(model):
         for batch in batches:
             output = forward(model, send_to_device(batch, device)).cpu()
             if output.shape[:1] != batch["rows"].shape:
@@ -41,6 +40,14 @@ def predict(
         raise ValueError("the batches' rows are not 0, 1, 2 … each once")
     result = torch.cat(outputs)
     return torch.empty_like(result).index_copy_(0, order, result)
+
+
+@contextlib.contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Put a model into evaluation mode for a while, without gradients."""
+    with modes_kept(model), torch.no_grad():
+        model.eval()
+        yield
 
 
 @contextlib.contextmanager
