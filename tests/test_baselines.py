@@ -73,6 +73,26 @@ def test_the_two_ends_of_the_mixture_are_its_two_models(counts, skew):
     np.testing.assert_allclose(middle.bias, 0.75 * naive.bias + 0.25 * end.bias)
 
 
+@pytest.mark.parametrize("alpha", [0.1, 1.0])
+def test_nbsvm_smooths_its_ratios_as_it_is_told(counts, alpha):
+    """At beta 0 the weights are scikit-learn's log-count ratios, all times one number."""
+    x, y = counts[0][counts[1] < 2], counts[1][counts[1] < 2]
+    negative, positive = MultinomialNB(alpha=alpha).fit(x > 0, y).feature_log_prob_
+    size = NBSVM(beta=0.0, alpha=alpha).fit(x, y).weights[0] / (positive - negative)
+    np.testing.assert_allclose(size, size[0], rtol=1e-6)
+
+
+def test_the_solver_visits_the_texts_in_the_order_of_the_seed(counts):
+    """Fewer texts than features: liblinear then solves the dual, text by text."""
+    x, y = (counts[0][:20] > 0).astype(float), (counts[1][:20] > 0).astype(int)
+    ratio = np.subtract(*MultinomialNB().fit(x, y).feature_log_prob_[::-1])
+    weighted = x.multiply(ratio).tocsr()
+    for seed in (0, 3):
+        svm = LinearSVC(random_state=seed, max_iter=10_000).fit(weighted, y)
+        scores = NBSVM(beta=1.0, seed=seed).fit(x, y).scores(x)[:, 1]
+        np.testing.assert_allclose(scores, svm.decision_function(weighted), rtol=1e-9)
+
+
 @pytest.mark.equation("eq-squared-hinge")
 def test_the_svm_part_minimises_the_squared_hinge_objective(counts):
     x, y = counts

@@ -101,6 +101,34 @@ def test_paired_bootstrap_against_its_normal_limit(predictions):
     assert interval.value == pytest.approx(difference.mean())
 
 
+def test_the_paired_difference_is_of_the_metric_asked_for(predictions):
+    truth, a, b = predictions
+    interval = ev.paired_bootstrap(truth, a, b, 3, metric=ev.macro_f1)
+    scores = [sk.f1_score(truth, guesses, average="macro") for guesses in (a, b)]
+    assert interval.value == pytest.approx(scores[0] - scores[1])
+    assert interval.low < interval.value < interval.high
+
+
+def test_the_interval_is_of_the_level_asked_for(predictions):
+    truth, a, b = predictions
+    n, difference = len(truth), (a == truth).astype(float) - (b == truth)
+    _, low, high = ev.bootstrap(truth, a, 3, level=0.5)
+    exact = scipy.stats.binom(n, (truth == a).mean()).ppf([0.25, 0.75]) / n
+    np.testing.assert_allclose([low, high], exact, atol=1.01 / n)
+    _, low, high = ev.paired_bootstrap(truth, a, b, 3, level=0.5)
+    spread = scipy.stats.norm.ppf(0.75) * difference.std() / np.sqrt(n)
+    expected = [difference.mean() - spread, difference.mean() + spread]
+    np.testing.assert_allclose([low, high], expected, atol=0.003)
+
+
+def test_another_seed_draws_other_resamples(predictions):
+    truth, a, _ = predictions
+    one, again, other = (
+        ev.bootstrap(truth, a, 3, metric=ev.macro_f1, resamples=500, seed=s) for s in (0, 0, 1)
+    )
+    assert one == again and one.value == other.value and one.low != other.low
+
+
 def test_a_classifier_against_itself_differs_by_exactly_nothing(predictions):
     truth, a, _ = predictions
     assert ev.paired_bootstrap(truth, a, a, 3) == (0, 0, 0)
@@ -130,6 +158,8 @@ def test_by_phenomenon_counts_a_text_under_each_of_its_names():
         "all": (4, 0.5),
     }
     assert list(table)[-1] == "all"
+    with pytest.raises(ValueError, match="4 examples, but 3 lists"):
+        ev.by_phenomenon(truth, predicted, names[:3], 2)
 
 
 @pytest.mark.parametrize(
@@ -141,6 +171,8 @@ def test_by_phenomenon_counts_a_text_under_each_of_its_names():
         (np.array([], int), np.array([], int), "no examples"),
         (np.array([0, 2]), np.array([0, 1]), "from 0 to 2 - 1"),
         (np.array([0, -1]), np.array([0, 1]), "from 0 to 2 - 1"),
+        (np.array([0, 1]), np.array([0, 2]), "from 0 to 2 - 1"),
+        (np.array([0, 1]), np.array([0, -1]), "from 0 to 2 - 1"),
     ],
 )
 def test_what_is_not_a_class_index_is_refused(truth, predicted, message):

@@ -33,6 +33,13 @@ def finished(rights=(80, 90, 70), **changes):
     return record
 
 
+def full(path, *_, **__):
+    """A write to a disk with room for one more character."""
+    with open(path, "w") as file:
+        file.write("{")
+    raise OSError(28, "No space left on device")
+
+
 def test_a_run_survives_the_round_trip(tmp_path):
     written = finished().run()
     assert results.read(results.write(written, tmp_path)) == written
@@ -60,6 +67,10 @@ def test_measure_times_the_block_and_forgets_one_that_fails():
     with pytest.raises(KeyError), record.measure(1):
         raise KeyError
     assert record.seeds == [0] and record.wall[0] >= 0.05 > record.cpu[0]
+
+
+def test_a_model_with_a_precision_of_its_own_says_so():
+    assert finished(precision="float64").run().environment["precision"] == "float64"
 
 
 @pytest.mark.parametrize("commit", ["0" * 40 + "+changes", "unknown"])
@@ -99,6 +110,40 @@ def test_a_stopped_run_goes_on_with_the_seeds_that_are_left(tmp_path, monkeypatc
     assert second.run().wall_seconds[:2] == first.wall
     second.write(tmp_path / "out")
     assert recorder().left(range(3), tmp_path) == [0, 1, 2]  # it is written: begin anew
+
+
+def test_the_memory_of_the_seeds_before_a_stop_counts(tmp_path, monkeypatch):
+    monkeypatch.setattr(results, "_commit", lambda: "0" * 40)
+    for peak in (5000.0, 3000.0):
+        monkeypatch.setattr(results.runtime, "peak_memory_mb", lambda peak=peak: peak)
+        record = recorder()
+        with record.measure(record.left(range(2), tmp_path)[0]) as run:
+            run.metrics["accuracy"] = 1.0
+    assert record.seeds == [0, 1] and record.run().peak_memory_mb == 5000.0
+
+
+def test_seeds_are_forgotten_only_when_the_run_is_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(results, "_commit", lambda: "0" * 40)
+    record = recorder()
+    record.left([0], tmp_path)
+    with record.measure(0) as run:
+        run.metrics["accuracy"] = 1.0
+    with pytest.raises(ValueError, match="parameters"):  # they were not counted
+        record.write(tmp_path / "out")
+    assert recorder().left([0], tmp_path) == []
+
+
+def test_a_full_disk_leaves_the_seeds_before(tmp_path, monkeypatch):
+    monkeypatch.setattr(results, "_commit", lambda: "0" * 40)
+    record = recorder()
+    record.left(range(2), tmp_path)
+    with record.measure(0) as run:
+        run.metrics["accuracy"] = 1.0
+    for name in ("write_bytes", "write_text"):
+        monkeypatch.setattr(Path, name, full)
+    with pytest.raises(OSError, match="No space"), record.measure(1) as run:
+        run.metrics["accuracy"] = 1.0
+    assert recorder().left(range(2), tmp_path) == [1]
 
 
 def test_seeds_that_report_different_metrics_are_refused():
@@ -162,12 +207,8 @@ def test_an_unknown_field_and_a_broken_file_are_named(tmp_path):
 def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch):
     good = finished().run()
     path = results.write(good, tmp_path)
-
-    def full(part, *_, **__):
-        part.write_text("{")
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(Path, "write_bytes", full)
+    for name in ("write_bytes", "write_text"):
+        monkeypatch.setattr(Path, name, full)
     with pytest.raises(OSError, match="No space"):
         results.write(good, tmp_path)
     assert results.read(path) == good and len(list(tmp_path.iterdir())) == 1
@@ -194,9 +235,10 @@ def test_the_commit_is_the_codes_own_and_tells_of_changes(tmp_path, monkeypatch)
         done = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True)
         return done.stdout.strip()
 
-    code = tmp_path / "package" / "results.py"
-    code.parent.mkdir()
-    code.write_text("x = 1")
+    code, result = tmp_path / "package" / "results.py", tmp_path / "book" / "results" / "a.json"
+    for path in (code, result):
+        path.parent.mkdir(parents=True)
+        path.write_text("x = 1")
     monkeypatch.setattr(results, "__file__", str(code))
     assert results._commit() == "unknown"
     git("init", "-q")
@@ -205,6 +247,12 @@ def test_the_commit_is_the_codes_own_and_tells_of_changes(tmp_path, monkeypatch)
     git("commit", "-qm", "first")
     assert results._commit() == git("rev-parse", "HEAD")
     code.write_text("x = 2")
+    assert results._commit() == git("rev-parse", "HEAD") + "+changes"
+    git("checkout", ".")
+    result.write_text("2")
+    result.with_name("b.json").write_text("3")
+    assert results._commit() == git("rev-parse", "HEAD")  # a benchmark's results are no changes
+    (tmp_path / "benchmark.py").write_text("x = 1")
     assert results._commit() == git("rev-parse", "HEAD") + "+changes"
 
 

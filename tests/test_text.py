@@ -39,6 +39,7 @@ def corpus():
         ("a<br /><br/>b <i>c</i>", "a b c"),
         ("Tom &amp; Jerry &#39;s R&D & co", "Tom & Jerry 's R&D & co"),
         ("I <3 it: 1 < 2 > 0", "I <3 it: 1 < 2 > 0"),  # no tags
+        ("if a &lt;b and c&gt; d", "if a <b and c> d"),  # nor here
         ("ＦＵＬＬ　ｗｉｄｔｈ ﬁne cafe\u0301", "FULL width fine café"),
         ("zero\u200bwidth so\u00adft", "zerowidth soft"),
         (" \t\n", ""),

@@ -121,6 +121,15 @@ def test_a_sample_of_the_format(tmp_path, name):
     assert PARSERS[name](on_disk(tmp_path, contents)) == expected
 
 
+@pytest.mark.parametrize("name", ["sst2", "chnsenticorp"])
+def test_validation_is_the_publishers_dev(tmp_path, name):
+    ends = {"train": "train", "validation": "dev", "test": "test"}
+    files = {f"stsa.binary.{end}": f"0 {end}\n".encode() for end in ends.values()}
+    tables = {f"{end}__tsv": f"label\ttext\n0\t{end}\n".encode() for end in ends.values()}
+    found = PARSERS[name](on_disk(tmp_path, files | {"chnsenticorp.zip": zipped(**tables)}))
+    assert found == {split: Rows([end], [0]) for split, end in ends.items()}
+
+
 def test_every_set_of_the_catalogue_has_a_parser_and_a_sample():
     known = set(catalogue.names()) - set(catalogue.EMBEDDED)
     assert set(PARSERS) == known

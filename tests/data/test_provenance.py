@@ -1,10 +1,12 @@
 """The record that travels with a data set, and the caption that it gives."""
 
+import hashlib
+
 import datasets
 import pytest
 
 from tutorial_lib import plots
-from tutorial_lib.data.provenance import attach, caption_of, provenance
+from tutorial_lib.data.provenance import attach, caption_of, fingerprint, provenance
 from tutorial_lib.data.rows import Rows, to_datasets
 
 SENTENCE = "Data: a small corpus (files)"
@@ -56,6 +58,13 @@ def test_a_set_without_a_record_is_an_error(data):
     ):
         with pytest.raises(ValueError, match="carries no provenance"):
             caption_of(lost)
+
+
+def test_the_hash_is_of_the_names_labels_and_texts_in_their_order():
+    splits = {"train": Rows(["a", "b"], [0, 1]), "test": Rows(["c"], [1])}
+    content = "\0".join(["test", "1", "c"]) + "\0".join(["train", "0", "a", "1", "b"])
+    expected = hashlib.sha256(content.encode()).hexdigest()
+    assert fingerprint(to_datasets(splits, ["no", "yes"])) == expected
 
 
 def test_attach_changes_the_splits_in_place(data):

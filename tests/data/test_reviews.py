@@ -1,5 +1,6 @@
 """The embedded corpus of reviews: its truth is known, and its statistics give nothing away."""
 
+import collections
 import os
 import re
 import subprocess
@@ -194,6 +195,17 @@ def test_the_ceiling_is_what_the_noise_leaves(corpus):
 
 def test_no_text_occurs_twice(rows):
     assert len({row["text"] for row in rows}) == len(rows)
+
+
+def test_phenomena_and_domains_are_as_common_as_documented(rows):
+    expected = reviews.MIX | dict.fromkeys(reviews.DOMAINS, 1 / len(reviews.DOMAINS))
+    found = collections.Counter(
+        name for row in rows for name in (row["phenomena"][0], row["domain"])
+    )
+    assert found.keys() == expected.keys()
+    for name, share in expected.items():  # five standard errors
+        error = (share * (1 - share) / len(rows)) ** 0.5
+        assert abs(found[name] / len(rows) - share) < 5 * error, name
 
 
 def test_neither_phenomenon_nor_domain_nor_length_gives_the_label_away(rows):

@@ -80,8 +80,9 @@ def stop(folder, at, **more):
 
 
 def outcome(history, model):
+    """All that a run gives but its times, as JSON: there NaN equals NaN."""
     facts = {k: v for k, v in vars(history).items() if k != "seconds"}
-    return facts, {k: v.tolist() for k, v in model.state_dict().items()}
+    return json.dumps([facts, {k: v.tolist() for k, v in model.state_dict().items()}])
 
 
 OPTIMIZERS = {
@@ -283,6 +284,7 @@ def test_a_file_is_on_the_disk_before_it_takes_the_old_ones_name(tmp_path, monke
     monkeypatch.setattr(os, "replace", replacing)
     run(tmp_path)
     assert moved == [True] * 3
+    assert synced[1::2] == [tmp_path.stat().st_ino] * 3  # and then its new name is too
 
 
 def test_a_full_disk_keeps_the_last_checkpoint(tmp_path):

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import nn
 
-from tutorial_lib.training import TrainConfig, TrainingDiverged, factor, randomness, train
+from tutorial_lib.training import TrainConfig, TrainingDiverged, factor, loop, randomness, train
 from tutorial_lib.training.checkpoint import FILE
 
 PLAIN = {"precision": "no", "clip": None, "weight_decay": 0.0}
@@ -159,6 +159,13 @@ def test_accumulated_batches_of_unequal_size_are_one_batch():
     assert left_over.rows == [8, 2]
 
 
+def test_the_schedule_goes_over_updates_not_batches():
+    """Three batches, two by two, are two updates an epoch: four quarters of the way in all."""
+    data = cut(regression(12), 4)
+    history = run(linear(), data, epochs=2, accumulate=2, schedule="linear", lr=0.1)
+    assert history.lr == pytest.approx([0.1, 0.075, 0.05, 0.025])
+
+
 def test_groups_keep_their_own_rates():
     model = nn.ModuleList([nn.Linear(3, 1, bias=False), nn.Linear(3, 1, bias=False)])
     groups = [{"params": model[0].parameters(), "lr": 0.0}, {"params": model[1].parameters()}]
@@ -189,6 +196,19 @@ def test_groups_are_not_changed_and_take_each_runs_rate():
         )
         assert history.lr == [lr, lr]
     assert groups == before
+
+
+def test_the_schedule_scales_the_rate_of_every_group():
+    model, seen = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 1)), []
+    groups = [{"params": model[0].parameters()}, {"params": model[1].parameters(), "lr": 0.01}]
+    optimizer = torch.optim.SGD(groups, lr=0.1)
+
+    def loss(model, batch):
+        seen.append([group["lr"] for group in optimizer.param_groups])
+        return squared(model, batch)
+
+    run(model, [regression()], loss, optimizer, epochs=2, schedule="linear")
+    np.testing.assert_allclose(seen, [[0.1, 0.01], [0.05, 0.005]])
 
 
 def test_an_optimizer_gets_its_rate_back_and_a_new_one_counts():
@@ -351,6 +371,23 @@ def test_every_epoch_shuffles_and_drops_anew():
     run(model, data, loss, epochs=3)
     assert len({tuple(order) for order, _ in seen}) == 3
     assert len({draw for _, draw in seen}) == 3
+
+
+def test_every_step_draws_its_own_numbers_and_another_run_the_same():
+    def draws():
+        seen = []
+
+        def loss(model, batch):
+            seen.append((np.random.rand(), torch.rand(1).item()))
+            return squared(model, batch)
+
+        run(linear(), cut(regression(12), 4), loss, epochs=3)
+        return seen
+
+    first = draws()
+    np.random.rand(), torch.rand(1)
+    assert draws() == first
+    assert len({draw for pair in first for draw in pair}) == 2 * 9  # three steps an epoch
 
 
 def test_set_epoch_is_called():
@@ -541,6 +578,56 @@ def test_ctrl_c_during_validation_stops_at_once_and_loses_nothing(tmp_path):
     loss, calls = interrupting(at=0)
     run(model, data, loss, validate=lambda m: {"loss": 0.0}, epochs=2, folder=tmp_path)
     assert len(calls) == 8  # the second epoch only
+
+
+def test_ctrl_c_during_validation_saves_the_weights_and_not_their_average(tmp_path):
+    def losses(folder, validate=lambda m: {"loss": 0.0}):
+        config = {"epochs": 3, "average": 0.9, "validate": validate, "folder": folder}
+        return run(linear(), cut(regression(), 8), **config).loss
+
+    expected = losses(None)
+    with pytest.raises(KeyboardInterrupt):
+        losses(tmp_path, lambda m: os.kill(os.getpid(), signal.SIGINT))
+    assert losses(tmp_path) == expected
+
+
+def test_ctrl_c_while_the_weights_are_put_back_waits_for_the_last(tmp_path, monkeypatch):
+    put, calls = loop._Run._put, []
+
+    def slowly(self, weights):
+        calls.append(1)
+        for place, (name, weight) in enumerate(weights.items()):
+            put(self, {name: weight})
+            if len(calls) == 2 and not place:  # the average is in; of the weights, one is back
+                os.kill(os.getpid(), signal.SIGINT)
+
+    def losses(folder):
+        config = {"epochs": 3, "average": 0.9, "validate": lambda m: {"loss": 0.0}}
+        return run(linear(), cut(regression(), 8), **config, folder=folder).loss
+
+    expected = losses(None)
+    monkeypatch.setattr(loop._Run, "_put", slowly)
+    with pytest.raises(KeyboardInterrupt):
+        losses(tmp_path)
+    monkeypatch.setattr(loop._Run, "_put", put)
+    assert losses(tmp_path) == expected
+
+
+def test_the_weights_that_were_best_before_a_stop_are_left(tmp_path):
+    model, (validate, seen) = linear(), scripted([1.0, 2.0, 3.0])
+    loss, _ = interrupting(at=2)
+    with pytest.raises(KeyboardInterrupt):
+        run(linear(), [regression()], loss, validate=validate, epochs=3, folder=tmp_path)
+    run(model, [regression()], validate=validate, epochs=3, folder=tmp_path)
+    assert same(weights(model), seen[0]) and not same(seen[0], seen[2])
+
+
+def test_an_optimizer_gets_its_rate_back_after_ctrl_c_too():
+    model, (loss, _) = linear(), interrupting(at=3)
+    optimizer = sgd(model, 0.1)
+    with pytest.raises(KeyboardInterrupt):
+        run(model, [regression()], loss, optimizer, epochs=4, schedule="linear")
+    assert optimizer.param_groups[0]["lr"] == 0.1
 
 
 def test_a_second_ctrl_c_breaks_a_hanging_step_and_leaves_the_old_checkpoint(tmp_path):
