@@ -424,6 +424,13 @@ def test_the_start_is_as_configured():
             assert parameter.eq(1).all()
 
 
+def test_the_heads_of_pretraining_start_as_configured():
+    torch.manual_seed(0)
+    model = AlbertPretraining(dataclasses.replace(SMALL, hidden_size=120, initializer_range=0.5))
+    for head in (model.word_dense, model.order):
+        assert head.weight.std().item() == pytest.approx(0.5, rel=0.15) and head.bias.eq(0).all()
+
+
 @pytest.mark.parametrize(
     "share", ["hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout_prob"]
 )
@@ -448,6 +455,16 @@ def test_dropout_of_the_embedding_and_of_the_order_head(texts):
     (words, order), (same, other) = model(*texts), model(*texts)
     torch.testing.assert_close(words, same)
     assert not torch.allclose(order, other)
+
+
+def test_dropout_stands_before_the_heads_and_within_the_layers(texts):
+    one, two = jolt(AlbertClassifier(SMALL, 3)).train(), jolt(AlbertPretraining(SMALL)).train()
+    one.dropout.p = two.dropout.p = 1.0
+    torch.testing.assert_close(one(*texts), one.output.bias.expand(3, 3))
+    torch.testing.assert_close(two(*texts).order, two.order.bias.expand(3, 2))
+    encoder = jolt(Albert(dataclasses.replace(SMALL, hidden_dropout_prob=0.5))).train()
+    encoder.dropout.p = 0.0  # of the embedding; the layers' is left
+    assert not torch.allclose(encoder(*texts).states, encoder(*texts).states)
 
 
 def test_a_text_is_learned_with_the_common_loop():

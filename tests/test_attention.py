@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 from torch.nn import functional as F
 
 from tutorial_lib import attention as at
@@ -63,7 +64,7 @@ def test_pooling_is_additive_attention_with_one_query():
 
 def test_pooling_with_equal_scores_is_the_mean_over_the_tokens():
     pool, states = at.AttentionPooling(6), torch.randn(2, 5, 6)
-    torch.nn.init.zeros_(pool.score.weight)
+    nn.init.zeros_(pool.score.weight)
     mask = torch.arange(5) < torch.tensor([5, 2])[:, None]
     torch.testing.assert_close(pool(states, mask)[0][1], states[1, :2].mean(0))
 
@@ -75,6 +76,33 @@ def test_pooling_nothing_gives_zeros_and_finite_gradients():
     assert pooled[1].eq(0).all() and weights[1].eq(0).all()
     pooled.square().sum().backward()
     assert states.grad.isfinite().all() and states.grad[1].eq(0).all()
+
+
+@pytest.mark.parametrize(("name", "over"), [("sinusoidal", torch.mean), ("max", torch.amax)])
+def test_the_classifier_is_the_encoder_over_scaled_vectors_with_positions(name, over):
+    model = made(name)
+    ids, mask = text.pad([[3, 4, 5, 6], [7, 8]])
+    x = 8**0.5 * F.embedding(ids, model.embedding.weight) + at.sinusoidal(4, 8)
+    states, _ = model.encoder(x, mask)
+    pooled = [over(row[tokens], 0) for row, tokens in zip(states, mask, strict=True)]
+    torch.testing.assert_close(model(ids, mask), model.output(torch.stack(pooled)))
+
+
+def size(module):
+    return sum(p.numel() for p in module.parameters())
+
+
+@pytest.mark.parametrize("norm_first", [True, False])
+def test_each_layer_has_parameters_of_its_own(norm_first):
+    options = {"dim": 8, "heads": 2, "feedforward": 16, "layers": 3, "norm_first": norm_first}
+    layer, norm = nn.TransformerEncoderLayer(8, 2, 16), nn.LayerNorm(8) if norm_first else None
+    theirs = nn.TransformerEncoder(layer, 3, norm, enable_nested_tensor=False)
+    model = at.TransformerClassifier(V, C, **options)
+    assert size(model) == V * 8 + size(theirs) + C * (8 + 1)
+
+
+def test_each_query_has_parameters_of_its_own():
+    assert size(made("three queries")) == V * 8 + 3 * (8 * 8 + 8 + 8) + C * (3 * 8 + 1)
 
 
 lengths = st.lists(st.integers(1, 12), min_size=1, max_size=5)
@@ -170,6 +198,22 @@ def test_given_vectors_are_copied_and_padding_is_zero(name):
     with torch.no_grad():
         model.embedding.weight += 1
     torch.testing.assert_close(vectors, before)
+
+
+@pytest.mark.parametrize("model", [at.AttentionClassifier, at.TransformerClassifier])
+def test_dropout_of_everything_leaves_no_word_and_the_bias_alone(model):
+    model, read = model(V, C, dropout=1.0).train(), []
+    part = model.pools[0] if hasattr(model, "pools") else model.encoder
+    part.register_forward_pre_hook(lambda _, args: read.append(args[0]))
+    part.register_forward_hook(lambda _, args, found: (found[0] + 1, found[1]))  # not 0 in any case
+    logits = model(*text.pad([[3, 4, 5], [6]]))
+    torch.testing.assert_close(logits, model.output.bias.expand(2, C))
+    assert read[0].eq(0).all()
+
+
+def test_dropout_of_everything_leaves_what_enters_the_layers():
+    model, x = at.TransformerClassifier(V, C, dropout=1.0).train(), torch.randn(2, 4, 128)
+    torch.testing.assert_close(model.encoder(x)[0], model.encoder.norm(x))  # pre-norm
 
 
 def test_only_positions_tell_one_order_from_another():

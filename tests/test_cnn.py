@@ -215,6 +215,7 @@ def test_word_order_within_a_window_matters():
 def trained(model):
     before = {name: p.clone() for name, p in model.named_parameters()}
     ids, labels = torch.randint(2, 30, (8, 7)), torch.randint(3, (8,))
+    ids[:4, 5:] = text.PAD
     optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=1.0)
     F.cross_entropy(model(ids, ids > 0), labels).backward()
     optimizer.step()
@@ -277,6 +278,11 @@ def test_dropout_is_on_in_training_only():
     torch.testing.assert_close(model(ids, ids > 0), model(ids, ids > 0))
     model.train()
     assert not torch.equal(model(ids, ids > 0), model(ids, ids > 0))
+
+
+def test_dropout_of_every_feature_leaves_the_bias():
+    model, ids = small(dropout=1.0).train(), some_ids(9)[None]
+    torch.testing.assert_close(model(ids, ids > 0)[0], model.output.bias)
 
 
 @pytest.mark.parametrize(

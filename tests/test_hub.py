@@ -307,6 +307,18 @@ def test_a_folder_has_no_revisions(saved):
             hub.load(source, revision="main")
 
 
+def test_the_revision_that_is_named_is_the_one_that_is_fetched(saved, monkeypatch):
+    asked = []
+
+    def fetch(name, *, revision, allow_patterns):
+        asked.append((name, revision))
+        return str(saved)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", fetch)
+    hub.load("owner/model", revision="v1.0")
+    assert asked == [("owner/model", "v1.0")]
+
+
 def test_a_bias_of_the_decoder_alone_will_do(saved):
     def rename(tensors):
         tensors["predictions.decoder.bias"] = tensors.pop("predictions.bias")

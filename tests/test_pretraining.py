@@ -234,6 +234,17 @@ def test_pairs_are_two_neighbouring_stretches_swapped_half_of_the_time():
     assert pairs > 250 and swapped / pairs == pytest.approx(0.5, abs=0.1)
 
 
+def test_neither_the_cut_nor_the_end_of_a_row_tells_the_order():
+    text = PackedText(stream(), STARTS, config("replaced"))
+    batches = [text.batch(step) for step in range(120)]
+    ids, order = (torch.cat([b[name] for b in batches]) for name in ("originals", "order"))
+    first = (ids[:, 1:-1] == SEP).int().argmax(1).double()  # tokens before the cut
+    assert first[order == 0].std() > 3
+    assert first[order == 0].mean().item() == pytest.approx(first[order == 1].mean(), abs=1.5)
+    follows = WORDS + (ids[order == 0, -2] - WORDS + 1) % (VOCABULARY - WORDS)
+    assert STARTS[follows].all()  # no row with a pair ends within a word
+
+
 def test_hidden_words_can_be_put_back():
     batch = PackedText(stream(), STARTS, config("replaced")).batch(0)
     counts = batch["targets"] != NONE
@@ -283,6 +294,21 @@ def test_only_hidden_words_are_replaced_and_a_right_guess_is_none():
     certain.scatter_(1, batch["targets"].clamp(min=0).flatten()[:, None], 50.0)
     guessed, replaced = model._replace(batch, certain)
     assert guessed.equal(batch["originals"]) and not replaced.any()
+
+
+def test_the_detector_reads_the_models_own_words_and_is_asked_about_every_word():
+    torch.manual_seed(0)
+    model = pretraining.Pretrainer(SMALL)
+    text = PackedText(stream(), STARTS, config("replaced"))
+    batch = next(b for b in map(text.batch, range(99)) if b["types"].any())  # one with a pair
+    losses, logits = model(batch)
+    guessed, replaced = model._replace(batch, logits["words"])
+    states = model.model.albert(guessed, None, batch["types"]).states
+    expected, words = model.detector(states)[..., 0], batch["originals"] >= WORDS
+    torch.testing.assert_close(logits["detection"], expected)
+    each = F.binary_cross_entropy_with_logits(expected, replaced.float(), reduction="none")
+    rows = [row[counts].mean() for row, counts in zip(each, words, strict=True)]
+    torch.testing.assert_close(losses["detection"], torch.stack(rows).mean())
 
 
 def test_the_total_is_weighted():

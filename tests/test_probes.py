@@ -5,14 +5,16 @@ import dataclasses
 import pytest
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from torch.nn import functional as F
 
-from tutorial_lib import probes
+from tutorial_lib import finetuning, probes
 from tutorial_lib.albert import (
     SIZES,
     Albert,
     AlbertClassifier,
     AlbertConfig,
     AlbertPretraining,
+    Pretrained,
 )
 from tutorial_lib.pretraining import CLS, SEP, Phase, PretrainConfig
 
@@ -89,6 +91,17 @@ def test_a_model_that_always_says_as_it_stood_is_right_where_the_coin_let_it_sta
     assert (found[0] + found[1] == 1).all() and 30 < found[0].sum() < 70
 
 
+def test_a_model_that_knows_the_order_is_always_right(tokenizer):
+    class Knows(AlbertPretraining):
+        def forward(self, ids, mask, types):
+            assert types[0, 1] == 0 and types[0, -2] == 1
+            swapped = (ids[:, 1] != 5).long()  # each first half begins with "one"
+            return Pretrained(torch.zeros(1), F.one_hot(swapped, 2).float())
+
+    pairs = [("one two.", "three."), ("one.", "four two.")] * 10
+    assert probes.order_told(Knows(CONFIG), tokenizer, pairs).all()
+
+
 def test_what_is_likely_at_several_blanks_is_compared_at_the_same_tokens(tokenizer):
     model, texts = a_model(), {"a": "one [MASK] three.", "b": "four [MASK]"}
     tokens, likely = probes.likeliest(model, tokenizer, texts, 2)
@@ -97,6 +110,17 @@ def test_what_is_likely_at_several_blanks_is_compared_at_the_same_tokens(tokeniz
         p = probes.fill_blank(model, tokenizer, text)
         assert likely[name] == [p[tokenizer.token_to_id(token)].item() for token in tokens]
         assert p.max().item() == max(likely[name])
+
+
+def test_questions_are_put_without_dropout_and_leave_the_mode_as_it_was(tokenizer):
+    model, ids = finetuning.set_dropout(a_model(), 0.5), torch.tensor([[2, 5, 6, 3]])
+    pairs = [("one two.", "three."), ("four.", "one.")] * 20
+    for ask in (
+        lambda: probes.fill_blank(model, tokenizer, "one [MASK] three."),
+        lambda: torch.stack(probes.layer_changes(model.albert, ids, ids > 0)),
+        lambda: torch.from_numpy(probes.order_told(model, tokenizer, pairs)),
+    ):
+        assert torch.equal(ask(), ask()) and model.training
 
 
 def test_layers_that_add_nothing_change_nothing_but_the_norm():
@@ -141,6 +165,16 @@ def test_attention_matrices_get_the_rank_and_the_model_stays():
     for name, tensor in model.state_dict().items():
         assert torch.equal(tensor, before[name])
         torch.testing.assert_close(whole.state_dict()[name], tensor, atol=1e-5, rtol=1e-4)
+
+
+def test_no_matrix_of_that_rank_is_nearer():
+    model = a_model(AlbertClassifier, 2)
+    cut = probes.with_attention_of_rank(model, 3)
+    for part in ("query", "key", "value", "output"):
+        name = f"albert.groups.0.0.attention.{part}.weight"
+        whole, low = (m.get_parameter(name).detach() for m in (model, cut))
+        rest = torch.linalg.svdvals(whole)[3:]  # Eckart and Young: what has to be lost
+        torch.testing.assert_close((whole - low).norm(), rest.norm())
 
 
 def test_a_deeper_model_takes_longer_and_keeps_a_state_for_each_layer_though_all_are_shared():

@@ -240,6 +240,14 @@ def test_dropout_acts_in_training_only():
     assert not torch.equal(model(ids, mask), model(ids, mask))
 
 
+def test_dropout_of_everything_leaves_no_word_and_the_bias_alone():
+    model, read = made(dropout=1.0).train(), []
+    model.layer.register_forward_pre_hook(lambda _, args: read.append(args[0].data))
+    logits = model(*text.pad([[3, 4, 5], [6]]))
+    torch.testing.assert_close(logits, model.output.bias.expand(2, C))
+    assert read[0].eq(0).all()
+
+
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
 def test_gates_open_in_both_directions_where_asked(cell):
     opened, plain = (made(cell, gate_bias=bias).layer for bias in (2.5, None))

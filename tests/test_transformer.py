@@ -137,10 +137,11 @@ def test_a_query_without_any_key_gets_zeros_and_finite_gradients(qkv, fused, dty
 
 
 @pytest.mark.parametrize("fused", [False, True])
-def test_dropout_thins_the_weights_and_keeps_their_mean(fused):
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_dropout_thins_the_weights_and_keeps_their_mean(fused, dtype):
     torch.manual_seed(0)
-    q = k = torch.zeros(1, 1, 4000, 2)
-    y, _ = tf.attention(q, k[..., :50, :], torch.ones(1, 1, 50, 2), dropout=0.4, fused=fused)
+    q, k, v = (torch.zeros(1, 1, n, 2, dtype=dtype) for n in (4000, 50, 50))
+    y = tf.attention(q, k, v + 1, dropout=0.4, fused=fused)[0].float()
     # Each weight of 1/50 is kept with probability 0.6 and then divided by it.
     assert y.mean().item() == pytest.approx(1, abs=0.01)
     assert y[..., 0].var().item() == pytest.approx(0.4 / 0.6 / 50, rel=0.15)
@@ -335,6 +336,12 @@ def test_dropout_of_everything_leaves_the_input():
     x = random(2, 5, 12)
     torch.testing.assert_close(layer(x)[0], x)
     assert not torch.allclose(layer.eval()(x)[0], x)
+
+
+def test_dropout_of_everything_leaves_the_norms_of_a_post_norm_layer():
+    layer, x = random_layer(norm_first=False), random(2, 5, 12)
+    layer.dropout.p = 1.0
+    torch.testing.assert_close(layer(x)[0], layer.norm2(layer.norm1(x)))
 
 
 @pytest.mark.parametrize("need_weights", [False, True])

@@ -109,6 +109,17 @@ def test_a_step_is_torchs_adagrad_where_a_row_is_one_number():
     torch.testing.assert_close(ours[:, 0], theirs.detach())
 
 
+def test_a_row_of_equal_gradients_moves_as_one_number_does():
+    gradients = torch.randn(9, 4, 1, generator=torch.Generator().manual_seed(0))
+    moved = []
+    for width in (1, 8):
+        vectors, squares = torch.zeros(4, width), torch.full((4,), 0.01)
+        for gradient in gradients:
+            word2vec.descend(vectors, squares, torch.arange(4), gradient.expand(4, width), 0.2)
+        moved.append(vectors)
+    torch.testing.assert_close(moved[1], moved[0].expand(4, 8))
+
+
 @pytest.fixture(scope="module")
 def islands():
     """Texts about one of three subjects, ten words each that occur in no other, and their ids."""
