@@ -38,7 +38,8 @@ def test_a_run_of_the_grid_has_its_place_in_every_table(small_grid, kind):
     assert list(pairs) == [("imdb", "reviews")]
     methods = {method for _, method in transfer_tables.ways([run])}
     both = {"nbsvm": {"NB-SVM", "source and target together"}}
-    networks = {"from scratch", "full", "features", "gradual", "full, new head"}
+    networks = {"from scratch", "full", "features", "gradual"}
+    networks |= {"full, new head", "full, as from scratch"}
     both |= {"textcnn": networks, "mini-albert": networks | {"lora", "no source task"}}
     assert methods == both[kind]
     rows = transfer_tables.differences([run]).splitlines()[2:]
@@ -129,14 +130,17 @@ def test_heads_stay_where_they_fit_and_forgetting_asks_the_source(small_grid, mo
     keeps, asked, real = [], [], grid.tp.strategies
 
     def noting(*arguments, **options):
-        keeps.append((options.get("keep"), options["seed"]))
+        how = options["lr"], options["decay"], options.get("epochs")
+        keeps.append((options.get("keep"), options["seed"], how))
         return real(*arguments, **options)
 
     monkeypatch.setattr(grid.tp, "strategies", noting)
     monkeypatch.setattr(grid.transfer, "forgetting", lambda before, *_: asked.append(before) or 0.5)
     monkeypatch.setattr(grid, "SEEDS", [1])
     grid.journey("t", NAMES, "textcnn", [100])
-    assert keeps == [([0, 1], 1), (None, 1)]
+    family = grid.FAMILIES["textcnn"]
+    tuned, alike = (family.tuned, family.decay, None), (family.lr, 1.0, 2 * grid.tp.passes(100))
+    assert keeps == [([0, 1], 1, tuned), (None, 1, tuned), ([0, 1], 1, alike)]
     assert len(asked) == 3 and len(set(asked)) == 1
 
 
