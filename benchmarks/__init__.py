@@ -5,6 +5,7 @@ import sys
 from collections.abc import Collection
 from pathlib import Path
 
+from tutorial_lib.evaluation import Interval
 from tutorial_lib.results import Recorder
 from tutorial_lib.tables import table
 
@@ -33,6 +34,11 @@ def chosen(module: str, named: list[str], tasks: Collection[str]) -> str | None:
     if failed:
         raise SystemExit(f"{len(failed)} failed: {', '.join(failed)}")
     return None
+
+
+def with_ends(name: str, gap: Interval) -> dict[str, float]:
+    """Return a difference and the ends of its interval as metrics, by name."""
+    return {name + end: value for end, value in zip(("", ", low", ", high"), gap, strict=True)}
 
 
 def finish(record: Recorder) -> None:

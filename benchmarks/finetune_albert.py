@@ -23,7 +23,7 @@ import numpy as np
 import torch
 
 from benchmarks import HALF_DONE, chosen, finish, networks
-from tutorial_lib import data, finetuning, hub, text, training
+from tutorial_lib import data, finetuning, hub, training
 from tutorial_lib.albert import AlbertClassifier
 from tutorial_lib.baselines import NBSVM, nbsvm
 from tutorial_lib.cnn import TextCNN
@@ -127,9 +127,7 @@ def texts_of(task: Task, seed: int) -> list[networks.Texts]:
 def fit(kind: str, task: Task, texts: networks.Texts, classes: int, seed: int) -> tuple:
     """Train one of the models; return its predictions on the test texts and its size."""
     if kind == "nbsvm":
-        (strings, labels), asked = texts["train"], texts["test"][0]
-        plain, others = ([text.normalize(s) for s in some] for some in (strings, asked))
-        return nbsvm(plain, labels, others, seed)  # the others' readers normalise for themselves
+        return nbsvm(*texts["train"], texts["test"][0], seed)
     if kind == "textcnn":
         predicted, model = networks.fit_and_predict(task.cnn, texts, classes, seed)
     else:

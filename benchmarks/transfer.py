@@ -31,9 +31,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks import HALF_DONE, RESULTS, chosen, finish
+from benchmarks import HALF_DONE, RESULTS, chosen, finish, with_ends
 from benchmarks.families import FAMILIES, Family
-from tutorial_lib import data, evaluation, lora, text, transfer
+from tutorial_lib import data, evaluation, lora, transfer
 from tutorial_lib import transfer_probes as tp
 from tutorial_lib.baselines import nbsvm
 from tutorial_lib.results import Recorder
@@ -210,8 +210,7 @@ def journey(task: str, names: tuple[str, str], kind: str, amounts: Sequence[int]
             if learned:
                 record.parameters = sum(p.numel() for p in learned.model.parameters())
             else:
-                plain = [text.normalize(string) for string in texts.strings]
-                record.parameters = nbsvm(plain, texts.labels, plain)[1]
+                record.parameters = nbsvm(*texts, target.score.strings)[1]
     return record
 
 
@@ -242,13 +241,8 @@ def gaps(found: dict[str, np.ndarray], truth: np.ndarray, classes: int) -> dict[
         for name in found:
             if other in found and name not in (*order[: place + 1], *order[:2]):
                 gap = evaluation.paired_bootstrap(truth, found[name], found[other], classes)
-                metrics |= ends(f"{AT} labels: {name} minus {other}", gap)
+                metrics |= with_ends(f"{AT} labels: {name} minus {other}", gap)
     return metrics
-
-
-def ends(name: str, gap: evaluation.Interval) -> dict[str, float]:
-    """Return a difference and the ends of its interval, by name."""
-    return {name + end: value for end, value in zip(("", ", low", ", high"), gap, strict=True)}
 
 
 def ranks(task: str) -> Recorder:
@@ -274,7 +268,7 @@ def ranks(task: str) -> Recorder:
                 run.metrics[f"{name}, accuracy"] = float((says == truth).mean())
                 if rank:
                     gap = evaluation.paired_bootstrap(truth, says, full, len(target.classes))
-                    run.metrics |= ends(f"{name} minus full", gap)
+                    run.metrics |= with_ends(f"{name} minus full", gap)
                 else:
                     full = says
                 everything = sum(p.numel() for p in learned.model.parameters())

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks import HALF_DONE, chosen, finish
+from benchmarks import HALF_DONE, chosen, finish, with_ends
 from tutorial_lib import data, evaluation, semi_supervised, text, training, vae, vae_probes
 from tutorial_lib.data.batches import Batches
 from tutorial_lib.results import Recorder
@@ -207,8 +207,7 @@ def gaps(found: dict[str, np.ndarray], truth: np.ndarray, classes: int) -> dict[
     for name in ("VAE's code", "VAE's encoder", "joint model"):
         for other in ("encoder from scratch", "NB-SVM"):
             gap = evaluation.paired_bootstrap(truth, found[name], found[other], classes)
-            for end, value in zip(("", ", low", ", high"), gap, strict=True):
-                metrics[f"100 labels: {name} minus {other}{end}"] = value
+            metrics |= with_ends(f"100 labels: {name} minus {other}", gap)
     return metrics
 
 

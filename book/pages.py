@@ -121,16 +121,16 @@ def transfer_page(root: Path = ROOT) -> str:
         "## What was best, and by how much",
         "From near to far. The best is chosen on the scored texts themselves, so its lead is "
         "somewhat too large.",
-        transfer_tables.guide(grid),
+        _wide(transfer_tables.guide(grid)),
     ]
     for (source, target), some in grid.items():
         if len(transfer_tables.amounts(some[0])) > 1:
             parts += [
                 f"## From {source} to {target}",
                 transfer_tables.curves(source, target, some)._repr_html_(),
-                transfer_tables.by_amount(some),
+                _wide(transfer_tables.by_amount(some)),
                 f"With {transfer_tables.AT} labels, in points, with 95 % intervals:",
-                transfer_tables.differences(some),
+                _wide(transfer_tables.differences(some)),
             ]
     families = dict.fromkeys(transfer_tables.family(run) for some in grid.values() for run in some)
     parts.append("## From every domain to every other")

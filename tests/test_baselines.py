@@ -179,3 +179,11 @@ def test_texts_in_classes_out_is_the_model_on_words_and_pairs():
     assert says.tolist() == [1, 0]
     assert weights == 8  # 4 words and 4 pairs
     assert nbsvm([*texts, "dull"], np.array([1, 0, 1, 0, 2]), texts)[1] == 3 * 9
+
+
+def test_nbsvm_normalises_what_it_reads_once():
+    """An escaped bracket is a bracket; normalised twice, what it holds would be a tag and lost."""
+    texts, spelt = ["&lt;good&gt; film", "&lt;bad&gt; film"], ["< good > film", "< bad > film"]
+    labels = np.array([1, 0])
+    says, weights = nbsvm(texts, labels, [*texts, *spelt])
+    assert says.tolist() == [1, 0, 1, 0] and weights == nbsvm(spelt, labels, texts)[1]

@@ -62,7 +62,7 @@ def test_each_reader_normalises_a_text_once(monkeypatch):
     for kind in ("nbsvm", "textcnn", "mini-albert", "scratch"):
         finetune_albert.fit(kind, task, texts, 2, 0)
     plain, words, *pieces = read
-    assert plain == ["a <b> c"] * 4
+    assert plain == [string] * 4  # nbsvm normalises for itself
     assert sorted(words) == [2, 3, 4, 5, 6]  # a < b > c
     expected = hub.load("mini-albert").tokenizer.encode("a <b> c").ids
     assert pieces == [expected] * 2

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tutorial_lib.text import TOKEN
+from tutorial_lib.text import TOKEN, normalize
 
 if TYPE_CHECKING:
     import datasets
@@ -186,15 +186,15 @@ def nbsvm(
 
     Args:
         texts, labels: to learn from.
-        asked: texts to classify.
+        asked: texts to classify; these and the others are normalised here.
         seed: of the solver.
 
     Returns:
         A class for each text that is asked, [N], and the number of weights.
     """
     words = bag_of_words()
-    model = NBSVM(seed=seed).fit(words.fit_transform(texts), labels)
-    return model.predict(words.transform(asked)), model.weights.size
+    model = NBSVM(seed=seed).fit(words.fit_transform(map(normalize, texts)), labels)
+    return model.predict(words.transform(map(normalize, asked))), model.weights.size
 
 
 def log_count_ratio(

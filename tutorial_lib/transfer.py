@@ -343,11 +343,8 @@ def domain_distance(first: Sequence[str], second: Sequence[str], *, seed: int = 
     if size < 10:
         raise ValueError(f"ten texts of each domain are the least; got {size}")
     dice = np.random.default_rng(seed)
-    texts = [
-        text.normalize(side[i])
-        for side in (first, second)
-        for i in dice.permutation(len(side))[:size]
-    ]
+    texts = [side[i] for side in (first, second) for i in dice.permutation(len(side))[:size]]
+    texts = [*map(text.normalize, texts)]
     judge = make_pipeline(CountVectorizer(binary=True, max_features=5000), LogisticRegression())
     folds = StratifiedKFold(5, shuffle=True, random_state=seed)
     right = cross_val_score(judge, texts, np.repeat([0, 1], size), cv=folds).mean()

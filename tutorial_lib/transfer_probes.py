@@ -219,8 +219,7 @@ def moves(before: nn.Module, after: nn.Module) -> tuple[float, float]:
 
 def nbsvm(texts: Texts, asked: Texts, seed: int = 0) -> Int64[np.ndarray, "N"]:
     """Return the classes that NB-SVM, trained on texts, gives others; it reads all of each."""
-    plain, others = ([text.normalize(s) for s in some.strings] for some in (texts, asked))
-    return baselines.nbsvm(plain, texts.labels, others, seed)[0]
+    return baselines.nbsvm(*texts, asked.strings, seed)[0]
 
 
 class Matrix(NamedTuple):
