@@ -150,6 +150,13 @@ def test_tokens_keep_apostrophes_and_punctuation_and_characters_are_for_chinese(
     assert "很好" in bag_of_words((1, 2), characters=True).fit(["很好吃"]).vocabulary_
 
 
+def test_a_bag_may_ask_only_whether_a_word_occurs_or_keep_the_most_frequent_ones():
+    texts = ["so so so good", "good plot so far"]
+    assert bag_of_words((1, 1)).fit_transform(texts).max() == 3
+    assert bag_of_words((1, 1), binary=True).fit_transform(texts).max() == 1
+    assert set(bag_of_words((1, 1), max_features=2).fit(texts).vocabulary_) == {"so", "good"}
+
+
 @pytest.mark.parametrize("model", [NaiveBayes(), NBSVM()])
 @pytest.mark.parametrize(
     ("labels", "message"),

@@ -163,6 +163,19 @@ def test_heat_maps_name_the_extremes_and_leave_unknown_cells_empty(drawn):
         plots.heat_maps(maps, rows, ["a", "b", "c"], caption="C.", x="x", y="y")
 
 
+def test_heat_maps_of_gains_and_losses_are_white_at_nothing(drawn):
+    maps = {"gain": np.array([[0.1, 0.0], [-0.4, np.nan]])}
+    plots.heat_maps(maps, ["a", "b"], ["c", "d"], caption="", x="to", y="from")
+    image = drawn[0].images[0]
+    (gain, none), (loss, _) = (image.to_rgba(image.get_array())[..., :3]).tolist()
+    assert min(none) > 0.95
+    assert gain[2] > gain[0] and loss[0] > loss[2]  # purple, brown
+    assert min(gain) > min(loss)  # paler, for it is smaller
+    assert [t.get_color() for t in drawn[0].texts] == ["black", "black", "white"]
+    plots.heat_maps({"loss": -np.eye(2)}, ["a", "b"], ["c", "d"], caption="", x="to", y="from")
+    assert [t.get_color() for t in drawn[0].texts] == ["white", "black", "black", "white"]
+
+
 def test_a_dollar_in_a_text_is_no_formula():
     parts(plots.bars(["$_$", "$^$"], {"spam": [1.0, 2.0]}, caption="x", x="count"))
 

@@ -258,6 +258,8 @@ def heat_maps(
 ) -> Picture:
     """Draw tables of numbers side by side, in one scale; a cell that is NaN stays empty.
 
+    If there are numbers below 0, it is white; those above are purple, those below brown.
+
     Raises:
         ValueError: a table that does not fit the rows and columns.
     """
@@ -268,13 +270,17 @@ def heat_maps(
     size = 1.2 + 0.62 * len(columns)
     drawn, axes = figure(len(maps), height=1.6 + 0.5 * len(rows), width=len(maps) * size)
     low, high = np.nanmin(everything), np.nanmax(everything)
+    colours, dark = "Blues", low + 0.6 * (high - low)
+    if low < 0:
+        high = max(-low, high)
+        low, colours, dark = -high, "PuOr", 0.6 * high
     parts = []
     for ax, (title, values) in zip(axes, maps.items(), strict=True):
-        ax.imshow(values, cmap="Blues", vmin=low, vmax=high)
+        ax.imshow(values, cmap=colours, vmin=low, vmax=high)
         for (row, column), value in np.ndenumerate(values):
             if np.isfinite(value):
-                dark = "white" if value > low + 0.6 * (high - low) else "black"
-                ax.text(column, row, f"{value:.2f}", ha="center", va="center", color=dark)
+                ink = "white" if (abs(value) if low < 0 else value) > dark else "black"
+                ax.text(column, row, f"{value:.2f}", ha="center", va="center", color=ink)
         ax.set_xticks(range(len(columns)), columns, rotation=45, ha="right")
         ax.set_yticks(range(len(rows)), rows)
         ax.set(title=title, xlabel=x, ylabel=y)
