@@ -7,7 +7,7 @@ import scipy.sparse
 from sklearn.naive_bayes import MultinomialNB
 from sklearn.svm import LinearSVC
 
-from tutorial_lib.baselines import NBSVM, NaiveBayes, bag_of_words, log_count_ratio, nbsvm
+from tutorial_lib.baselines import NBSVM, NaiveBayes, bag_of_words, log_count_ratio, lsa, nbsvm
 from tutorial_lib.baselines import counts as feature_counts
 
 
@@ -186,6 +186,18 @@ def test_texts_in_classes_out_is_the_model_on_words_and_pairs():
     assert says.tolist() == [1, 0]
     assert weights == 8  # 4 words and 4 pairs
     assert nbsvm([*texts, "dull"], np.array([1, 0, 1, 0, 2]), texts)[1] == 3 * 9
+
+
+def test_lsa_knows_words_without_a_label_by_their_company_and_nbsvm_cannot():
+    """Deerwester et al. 1990, section 1: a text may be near another that shares no word with it."""
+    unlabelled = ["boat ship sea", "ship sea harbour", "boat harbour", "tree forest leaf"]
+    unlabelled += ["forest leaf branch", "tree branch"]
+    texts, labels = ["boat", "tree"], np.array([0, 1])
+    asked = ["harbour", "branch", "sea ship", "the leaf"]
+    assert lsa(unlabelled, texts, labels, asked, 2).tolist() == [0, 1, 0, 1]
+    assert len(set(nbsvm(texts, labels, asked)[0])) == 1
+    with pytest.raises(ValueError, match="n_components"):
+        lsa(unlabelled, texts, labels, asked, 9)
 
 
 def test_nbsvm_normalises_what_it_reads_once():

@@ -195,10 +195,11 @@ def test_few_labels_are_recorded_by_method_and_amount_with_intervals_at_100(smal
     run = vae_runs.few_labels().run()
     assert {name for name in run.metrics if name.endswith(", 20 labels")} == {
         f"{way}, 20 labels"
-        for way in ("NB-SVM", "encoder from scratch", "VAE's encoder", "VAE's code")
+        for way in ("NB-SVM", "LSA", "encoder from scratch", "VAE's encoder", "VAE's code")
     }
     assert "joint model, 100 labels" in run.metrics
-    gap = "100 labels: VAE's code minus NB-SVM"
-    difference = run.mean("VAE's code, 100 labels") - run.mean("NB-SVM, 100 labels")
-    assert run.mean(gap) == pytest.approx(difference, abs=1e-9)
-    assert run.mean(f"{gap}, low") <= run.mean(gap) <= run.mean(f"{gap}, high")
+    for other in ("NB-SVM", "LSA"):
+        gap = f"100 labels: VAE's code minus {other}"
+        difference = run.mean("VAE's code, 100 labels") - run.mean(f"{other}, 100 labels")
+        assert run.mean(gap) == pytest.approx(difference, abs=1e-9)
+        assert run.mean(f"{gap}, low") <= run.mean(gap) <= run.mean(f"{gap}, high")

@@ -6,7 +6,7 @@ trees are scikit-learn's.
 Shapes: N texts, C classes, V features; `x` is a SciPy sparse matrix of counts, [N, V].
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -195,6 +195,47 @@ def nbsvm(
     words = bag_of_words()
     model = NBSVM(seed=seed).fit(words.fit_transform(map(normalize, texts)), labels)
     return model.predict(words.transform(map(normalize, asked))), model.weights.size
+
+
+def lsa(
+    unlabelled: Iterable[str],
+    texts: Iterable[str],
+    labels: np.ndarray,
+    asked: Iterable[str],
+    size: int,
+    seed: int = 0,
+) -> np.ndarray:
+    """Return the class, [N], that latent semantic analysis finds for each text that is asked.
+
+    It learns from few labels and many texts without.
+
+    The words that at least two of the texts have, without the commonest ones of English, are
+    weighed by TF-IDF and cut to the directions in which texts differ most; each text then has
+    length 1, and a logistic regression reads it.
+
+    Args:
+        unlabelled: texts that the directions are found in.
+        texts, labels: to learn from.
+        asked: texts to classify.
+        size: number of directions.
+        seed: of the decomposition.
+
+    Raises:
+        ValueError: more directions than words.
+
+    Source: Deerwester et al. 1990, "Indexing by Latent Semantic Analysis".
+    """
+    from sklearn.decomposition import TruncatedSVD
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import Normalizer
+
+    words = TfidfVectorizer(min_df=2, stop_words="english")
+    code = make_pipeline(words, TruncatedSVD(size, random_state=seed), Normalizer())
+    code.fit(unlabelled)
+    reader = LogisticRegression(max_iter=1000).fit(code.transform(texts), labels)
+    return reader.predict(code.transform(asked))
 
 
 def log_count_ratio(

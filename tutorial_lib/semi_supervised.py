@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
 from tutorial_lib import data, training
-from tutorial_lib.baselines import nbsvm
+from tutorial_lib.baselines import lsa, nbsvm
 from tutorial_lib.gaussian import kl_to_prior, reparameterize
 from tutorial_lib.language_model import LanguageModel, full
 from tutorial_lib.rnn import RecurrentClassifier
@@ -180,6 +180,7 @@ def compare(
     """Return the classes that each way of learning from few labels gives the test texts.
 
     - `NB-SVM` and `encoder from scratch` learn from the labelled texts alone;
+    - `LSA` has read all texts, and keeps as many numbers of each as the VAE's code has;
     - `VAE's encoder` begins with the weights of a VAE that has read all texts, `VAE's code` is a
       logistic regression on its posterior means;
     - `joint model` is a new `SemiSupervisedVAE`, trained on all texts and the labels.
@@ -204,6 +205,7 @@ def compare(
     test = data.batches(ids["test"], token_budget=4_000, shuffle=False)
     strings = [texts["train"][row] for row in rows]
     found = {"NB-SVM": nbsvm(strings, known, texts["test"], seed)[0]}
+    found["LSA"] = lsa(texts["train"], strings, known, texts["test"], sizes["latent"], seed)
     torch.manual_seed(seed)
     starts = {"encoder from scratch": SentenceVAE(words, **sizes), "VAE's encoder": model}
     passes = max(epochs, math.ceil(updates / len(labelled)))
