@@ -7,8 +7,8 @@ learns the source, is carried to the target by each strategy, and is scored with
 (100 only, for the pairs that are there for the matrix of domains); beside it the same model from
 scratch and NB-SVM on the same labels. Where the source has the target's classes, its head stays
 (but for `features`, whose head is always fitted); `full, new head` shows what that is worth.
-`full, as from scratch` has the rate and passes of `from scratch`: the two differ in their start
-alone, so what lies between them is the source's doing and not the strategy's.
+`full, as from scratch` has the rate and passes of `from scratch`: the two differ in their start and
+their words, so what lies between them is the source's doing and not the strategy's.
 `transfer-ranks` varies the rank of LoRA. Needs the real data sets (TUTORIAL_DATA or the network).
 Writes book/results/TASK.json as soon as a task is done; `--new` leaves out those that are there.
 

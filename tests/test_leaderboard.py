@@ -109,13 +109,15 @@ def test_what_the_prose_says_of_text_vaes(data, alive):
         if data == "sst2":
             assert abs(ratio - 1) < 0.02
         else:
-            assert ratio < 0.95 and cured.mean("loss") < plain.mean("loss")
+            assert ratio < 0.95
+            losses = zip(cured.metrics["loss"], plain.metrics["loss"], strict=True)
+            assert (cure == "batch-norm") == all(ours < others for ours, others in losses)
 
 
 def test_what_the_prose_says_of_few_labels():
     """Chapter 8: on news a VAE's code is worth having with 100 labels, and not with 1,000."""
     run = next(run for run in RUNS if run.task == "few-labels-ag-news")
-    assert len(run.seeds) == 3
+    assert len(run.seeds) == 3 and run.hyperparameters["rows"] == 10_000
     for other in ("NB-SVM", "encoder from scratch"):
         assert run.mean(f"100 labels: VAE's code minus {other}") > 0.1
         assert min(run.metrics[f"100 labels: VAE's code minus {other}, low"]) > 0

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-ATTENTION = ("query", "value")  # what the authors adapt, section 4.2
+ATTENTION = ("query", "value")  # what the authors adapt, section 5.1
 
 
 class LoRALinear(nn.Module):
