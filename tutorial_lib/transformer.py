@@ -75,8 +75,8 @@ def attention(
     Args:
         mask: true where a query may attend to a key; its axes may have length 1.
         dropout: share of the weights set to 0; for training only.
-        fused: let torch compute the same in one pass that never holds all weights (Dao et al.
-            2022). It is faster, needs less memory, and returns None for the weights.
+        fused: let torch compute the same, where it has a kernel for the machine in one pass that
+            never holds all weights (Dao et al. 2022). Returns None for the weights.
 
     Source: Vaswani et al. 2017, section 3.2.1.
 
