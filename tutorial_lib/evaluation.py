@@ -185,7 +185,8 @@ def paired_bootstrap(
 
     An interval that holds 0 says that this test set does not tell the two apart.
 
-    Source: Berg-Kirkpatrick, Burkett and Klein 2012, section 2.
+    Source: Efron and Tibshirani 1993, chapter 13, on the difference; for a test on such samples see
+    Berg-Kirkpatrick, Burkett and Klein 2012.
 
     Equation: eq-paired-bootstrap
     """
