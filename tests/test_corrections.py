@@ -468,7 +468,8 @@ def test_a_loader_has_no_next_batch_and_sorting_shows_the_same_batches_each_epoc
 @pytest.mark.correction(12)
 def test_a_state_read_after_the_padding_depends_on_the_batch_and_forgets_the_text():
     torch.manual_seed(0)
-    model = rnn.RecurrentClassifier(9, 2, embedding=4, hidden=4, bidirectional=False).eval()
+    options = {"embedding": 4, "hidden": 4, "bidirectional": False, "vectors": torch.randn(9, 4)}
+    model = rnn.RecurrentClassifier(9, 2, **options).eval()
     texts = [[3, 4, 5], [6, 7, 8]]
 
     def read(padding):

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from tutorial_lib import cnn, rnn, text
+from tutorial_lib import cnn, rnn, text, vae
 
 V, C, E, H = 30, 3, 6, 5
 KINDS = [
@@ -272,6 +272,16 @@ def test_word_vectors_are_copied_and_padding_stays_zero():
     for bad, message in ((torch.zeros(V, E + 1), "must be"), (vectors * math.nan, "finite")):
         with pytest.raises(ValueError, match=message):
             made(vectors=bad)
+
+
+def test_word_vectors_start_small_in_a_classifier_and_not_in_a_vae():
+    """Drawn with deviation 1, few labelled texts cannot undo the noise."""
+    torch.manual_seed(0)
+    small = rnn.RecurrentClassifier(1_000, C, embedding=50).embedding.weight[1:]
+    assert small.std().item() == pytest.approx(0.1, rel=0.02)
+    assert abs(small.mean().item()) < 0.002
+    encoder = vae.SentenceVAE(1_000, latent=2, embedding=50, hidden=4).encoder
+    assert encoder.embedding.weight[1:].std().item() == pytest.approx(1, rel=0.02)
 
 
 def test_inputs_that_do_not_fit_are_refused():

@@ -206,7 +206,8 @@ class RecurrentClassifier(nn.Module):
             `max` or `attention` over the states of all tokens.
         dropout: share of the word vectors' elements, and of the pooled ones, set to 0 in training.
         gate_bias: starting bias of the gate that keeps the past, see `open_gates`; torch's if None.
-        vectors: word vectors to start from, one row for each id; copied.
+        vectors: word vectors to start from, one row for each id; copied. If None, they are drawn
+            with deviation 0.1: with 1, as `nn.Embedding` has it, few texts cannot undo the noise.
 
     Raises:
         ValueError: an unknown choice, sizes that cannot be, or vectors that do not fit.
@@ -231,7 +232,7 @@ class RecurrentClassifier(nn.Module):
         for what, choice, allowed in (("cell", cell, LAYERS), ("pooling", pooling, POOLINGS)):
             if choice not in allowed:
                 raise ValueError(f"{what} is one of {', '.join(allowed)}; got {choice!r}")
-        self.embedding = WordVectors(torch.randn(vocabulary_size, embedding), vectors)
+        self.embedding = WordVectors(0.1 * torch.randn(vocabulary_size, embedding), vectors)
         self.layer = LAYERS[cell](embedding, hidden, batch_first=True, bidirectional=bidirectional)
         if gate_bias is not None:
             open_gates(self.layer, gate_bias)

@@ -77,6 +77,7 @@ class SemiSupervisedVAE(nn.Module):
             vocabulary_size, classes, cell="lstm", embedding=embedding, hidden=hidden // 2,
             pooling="mean", dropout=dropout,
         )  # fmt: skip
+        self.encoder.embedding.weight.data *= 10  # of deviation 1, as the decoder's
         self.code = nn.Linear(2 * (hidden // 2) + classes, 2 * latent)
         self.decoder = LanguageModel(
             vocabulary_size, latent + classes, embedding=embedding, hidden=hidden, dropout=dropout
@@ -211,6 +212,8 @@ def compare(
     passes = max(epochs, math.ceil(updates / len(labelled)))
     for name, start in starts.items():
         classifier = classifier_from(start, classes)
+        if start is not model:  # word vectors as small as a classifier's at its start
+            classifier.embedding.weight.data /= 10
         config = TrainConfig(passes, lr=2e-3, schedule="linear", seed=seed)
         training.fit_classifier(classifier, labelled, None, config, progress=False)
         found[name] = training.predict_classes(classifier, test)

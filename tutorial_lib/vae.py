@@ -116,6 +116,7 @@ class SentenceVAE(nn.Module):
             vocabulary_size, 2 * latent, cell="lstm", embedding=embedding, hidden=hidden // 2,
             pooling="mean", dropout=0.0,
         )  # fmt: skip
+        self.encoder.embedding.weight.data *= 10  # of deviation 1, as the decoder's
         self.decoder = LanguageModel(
             vocabulary_size, latent, embedding=embedding, hidden=hidden, dropout=dropout
         )
