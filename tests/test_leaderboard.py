@@ -134,6 +134,47 @@ def test_what_the_prose_says_of_few_labels():
         assert joint < code
 
 
+def test_what_the_prose_says_of_transfer():
+    """Chapter 9's guide: what films give kitchen goods, by labels, and financial news do not."""
+    films = {
+        run.model.partition(":")[0]: run for run in RUNS if "transfer-imdb-kitchen" in run.task
+    }
+    money = {
+        run.model.partition(":")[0]: run for run in RUNS if "transfer-finance-kitchen" in run.task
+    }
+    counts = films.pop("NB-SVM")
+    money.pop("NB-SVM")
+    assert {"TextCNN", "Transformer", "mini-ALBERT"} <= set(films) and "TextCNN" in money
+    ways = ("full", "full, as from scratch", "gradual")
+    for run in films.values():
+        assert len(run.seeds) == 3
+        scratch = run.mean("from scratch, 20 labels")
+        for way in ways:
+            few = run.mean(f"{way}, 20 labels")
+            assert few > 0.05 + max(scratch, counts.mean("NB-SVM, 20 labels")), (run.model, way)
+            gap = f"100 labels: {way} minus NB-SVM"
+            assert not min(run.metrics[f"{gap}, low"]) > 0, (run.model, way)  # not ahead
+        assert 0.6 < run.mean("source only") < 0.75
+        for amount in (200, 500, 1000):
+            others = (run.mean(m) for m in run.metrics if m.endswith(f", {amount} labels"))
+            best = max(other for other in others)
+            assert best == run.mean(f"NB-SVM, {amount} labels"), (run.model, amount)
+    albert, gap = films["mini-ALBERT"], "100 labels: full, as from scratch minus from scratch"
+    assert albert.mean(gap) > 0.05 and min(albert.metrics[f"{gap}, low"]) > 0
+    assert min(albert.metrics["from scratch, 1000 labels"]) < 0.55  # at chance, as the page says
+    cnn = films["TextCNN"]
+    assert cnn.mean("from scratch, 500 labels") > cnn.mean("full, 500 labels")
+    for run in money.values():
+        assert 0.5 < run.mean("source only") < 0.56
+        for way in ways:
+            assert max(run.metrics[f"100 labels: {way} minus NB-SVM, high"]) < 0, way
+    cnn = money["TextCNN"]
+    full, scratch, same = (
+        cnn.mean(f"{way}, 1000 labels") for way in ("full", "from scratch", "full, as from scratch")
+    )
+    assert scratch - full > 0.1 and abs(scratch - same) < 0.01
+
+
 def test_a_chart_places_its_points_by_accuracy_and_time_and_links_them():
     runs = [a_run("Slow & good", 0.9, 1000), a_run("Quick", 0.8, 1), a_run("Middle", 0.85, 31.6)]
     svg = re.search("<svg.*</svg>", leaderboard.chart(runs))[0]
