@@ -176,6 +176,16 @@ def test_heat_maps_of_gains_and_losses_are_white_at_nothing(drawn):
     assert [t.get_color() for t in drawn[0].texts] == ["white", "black", "black", "white"]
 
 
+def test_heat_maps_have_room_for_long_names(drawn):
+    names = ["financial_phrasebank_50"], ["medical_abstracts"]
+    plots.heat_maps({"gain": np.ones((1, 1))}, *names, caption="", x="to", y="from")
+    (ax,) = drawn
+    ax.figure.draw_without_rendering()
+    for label in (*ax.get_xticklabels(), *ax.get_yticklabels()):
+        box = label.get_window_extent()
+        assert min(box.x0, box.y0) > 0 and box.x1 < ax.figure.bbox.x1
+
+
 def test_a_dollar_in_a_text_is_no_formula():
     parts(plots.bars(["$_$", "$^$"], {"spam": [1.0, 2.0]}, caption="x", x="count"))
 

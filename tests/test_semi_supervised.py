@@ -171,6 +171,7 @@ def test_each_way_gets_its_own_start_and_each_seed_its_labels(monkeypatch):
     def network(classifier, batches, validation, config, **_):
         carried = classifier.embedding.weight.equal(model.encoder.embedding.weight)
         starts.append((carried, config.seed))
+        assert (classifier.embedding.weight.std() < 0.5) == (not carried)  # a new one starts small
 
     monkeypatch.setattr(semi_supervised, "nbsvm", counting)
     monkeypatch.setattr(training, "fit_classifier", network)

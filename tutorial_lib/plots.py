@@ -267,8 +267,9 @@ def heat_maps(
     if everything.shape[1:] != (len(rows), len(columns)):
         shape = everything.shape[1:]
         raise ValueError(f"tables of {shape} do not fit {len(rows)} rows, {len(columns)} columns")
-    size = 1.2 + 0.62 * len(columns)
-    drawn, axes = figure(len(maps), height=1.6 + 0.5 * len(rows), width=len(maps) * size)
+    width = 0.6 + 0.1 * max(map(len, rows)) + 0.62 * len(columns)  # with room for the names
+    height = 0.9 + 0.08 * max(map(len, columns)) + 0.5 * len(rows)
+    drawn, axes = figure(len(maps), height=height, width=len(maps) * width)
     low, high = np.nanmin(everything), np.nanmax(everything)
     colours, dark = "Blues", low + 0.6 * (high - low)
     if low < 0:
