@@ -78,7 +78,8 @@ def by_amount(runs: Sequence[Run]) -> str:
             else "—"
             for n in columns
         ]
-        lines.append(f"| {name} | {method} | " + " | ".join(cells) + " |")
+        numbers = " | ".join(cells).replace(" ± ", "\u00a0±\u00a0")  # each on one line
+        lines.append(f"| {name} | {method} | {numbers} |")
     return "\n".join(lines)
 
 
