@@ -79,6 +79,6 @@ FAMILIES = {
         low_rank=True,
     ),
     "mini-albert": Family(
-        "mini-ALBERT", AlbertClassifier, {"dropout": 0.1}, 5e-4, 1e-3, low_rank=True
+        "mini-ALBERT", AlbertClassifier, {"dropout": 0.1}, 2e-4, 1e-3, low_rank=True
     ),
 }  # fmt: skip
