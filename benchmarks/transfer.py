@@ -9,7 +9,7 @@ scratch and NB-SVM on the same labels. Where the source has the target's classes
 (but for `features`, whose head is always fitted); `full, new head` shows what that is worth.
 `full, as from scratch` has the rate and passes of `from scratch`: the two differ in their start and
 their words, so what lies between them is the source's doing and not the strategy's.
-`transfer-ranks` varies the rank of LoRA. Needs the real data sets (TUTORIAL_DATA or the network).
+Needs the real data sets (TUTORIAL_DATA or the network).
 Writes book/results/TASK.json as soon as a task is done; `--new` leaves out those that are there.
 
 Labels are drawn from the book's training split of the target, by the seed. None are spent on
@@ -33,7 +33,7 @@ import torch
 
 from benchmarks import HALF_DONE, RESULTS, chosen, finish, with_ends
 from benchmarks.families import FAMILIES, Family
-from tutorial_lib import data, evaluation, lora, transfer
+from tutorial_lib import data, evaluation, transfer
 from tutorial_lib import transfer_probes as tp
 from tutorial_lib.baselines import nbsvm
 from tutorial_lib.results import Recorder
@@ -60,7 +60,6 @@ REFERENCES = {
     "no source task": f"no source task, {AT} labels", "source only": "source only",
 }  # fmt: skip
 MOST = 10_000  # training texts of a source
-RANKS = (1, 2, 4, 8, 16, 32)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -245,43 +244,21 @@ def gaps(found: dict[str, np.ndarray], truth: np.ndarray, classes: int) -> dict[
     return metrics
 
 
-def ranks(task: str) -> Recorder:
-    """Measure LoRA by its rank, on the mini-ALBERT from imdb to kitchen with 500 labels."""
-    names, amount = ("imdb", "kitchen"), 500
-    source, target = (Domain.read(name) for name in names)
-    family = FAMILIES["mini-albert"]
-    record = recorder(task, "mini-ALBERT, LoRA by rank", names, family, [amount])
-    for seed in record.left(SEEDS, HALF_DONE):
-        with record.measure(seed) as run:
-            learned, texts = Source(family, source, target, seed), target.learn.few(amount, seed)
-            truth, full = target.score.labels, None
-            for rank in (0, *RANKS):
-                name = f"rank {rank}" if rank else "full"
-                model = copy.deepcopy(learned.model)
-                way, lr = ("lora", 2 * family.tuned) if rank else ("full", family.tuned)
-                decay = 1.0 if rank else family.decay
-                tp.learn(
-                    model, texts, learned.encode, way, lr=lr, decay=decay, seed=seed,
-                    rank=rank or 1,
-                )  # fmt: skip
-                says = tp.answers(model, target.score, learned.encode)
-                run.metrics[f"{name}, accuracy"] = float((says == truth).mean())
-                if rank:
-                    gap = evaluation.paired_bootstrap(truth, says, full, len(target.classes))
-                    run.metrics |= with_ends(f"{name} minus full", gap)
-                else:
-                    full = says
-                everything = sum(p.numel() for p in learned.model.parameters())
-                trained = lora.size(learned.model, rank) if rank else everything
-                run.metrics[f"{name}, trained parameters"] = trained
-            record.parameters = everything
-    return record
-
-
 def recorder(
-    task: str, model: str, names: tuple[str, str], family: Family | None, amounts: Sequence[int]
+    task: str,
+    model: str,
+    names: tuple[str, str],
+    family: Family | None,
+    amounts: Sequence[int],
+    *,
+    module: str = "benchmarks.transfer",
+    **more: Any,
 ) -> Recorder:
-    """Return a recorder of a task from one domain to another."""
+    """Return a recorder of a task from one domain to another.
+
+    Args:
+        more: settings that differ from those of the grid.
+    """
     source, target = (Domain.read(name) for name in names)
     settings: dict[str, Any] = {
         "source": SETS[names[0]], "source_sha256": source.provenance.sha256,
@@ -302,12 +279,11 @@ def recorder(
             "source_passes": family.source_passes(len(source.texts.labels)),
         }
         if family.low_rank:
-            settings |= {"rank": list(RANKS) if task == "transfer-ranks" else 8, "alpha": 8.0,
-                         "low_rank_lr": 2 * family.tuned}  # fmt: skip
+            settings |= {"rank": 8, "alpha": 8.0, "low_rank_lr": 2 * family.tuned}
     return Recorder(
-        task=task, model=model, data=target.provenance, hyperparameters=settings,
+        task=task, model=model, data=target.provenance, hyperparameters=settings | more,
         protocol="the book's validation and test texts, by labels",
-        command=f"python -m benchmarks.transfer {task}",
+        command=f"python -m {module} {task}",
         precision=None if family else "float64",
     )  # fmt: skip
 
@@ -319,7 +295,6 @@ TASKS: dict[str, Callable[[str], Recorder]] = {
     for names in (*JOURNEYS, *MATRIX)
     for kind in ("nbsvm", *FAMILIES)
 }
-TASKS["transfer-ranks"] = ranks
 
 if __name__ == "__main__":
     named = [name for name in sys.argv[1:] if name != "--new"]

@@ -141,6 +141,15 @@ def transfer_page(root: Path = ROOT) -> str:
     ]
     parts += ["## Distance and gain", transfer_tables.distances(grid)]
     parts += ["## What is forgotten", transfer_tables.forgotten(grid)]
+    carried = [run for run in runs if run.task.startswith("transfer-parts-")]
+    if carried:
+        parts += [
+            "## Which part of the source",
+            "A TextCNN with 500 labels, with the rate and the passes of *from scratch*. All have "
+            "the words of both domains and a new head; the columns say what is the source's. "
+            "Nothing: accuracy; the others: points above that.",
+            transfer_tables.parts(carried),
+        ]
     parts += [
         f"## LoRA by its rank\n\n{transfer_tables.ranks(run)}"
         for run in runs

@@ -1,11 +1,13 @@
 """Facts about the grid of transfer runs: what is learned, scored, compared and taken up again."""
 
+import copy
 import dataclasses
 
 import numpy as np
 import pytest
 
 from benchmarks import transfer as grid
+from benchmarks import transfer_variants as variants
 from tutorial_lib import data, results, text, transfer_tables
 from tutorial_lib import transfer_probes as tp
 from tutorial_lib.data.reviews import dataset
@@ -16,11 +18,12 @@ NAMES = ("imdb", "kitchen")
 
 @pytest.fixture
 def small_grid(monkeypatch, tmp_path):
-    monkeypatch.setattr(grid, "HALF_DONE", tmp_path)
     domains = {name: dataset(300, domains=[d]) for name, d in (("imdb", "film"), ("k", "kitchen"))}
     monkeypatch.setattr(data, "load", lambda name: domains[name])
     monkeypatch.setattr(grid, "SETS", {"imdb": "imdb", "kitchen": "k"})
-    monkeypatch.setattr(grid, "SEEDS", range(1))
+    for module in (grid, variants):
+        monkeypatch.setattr(module, "HALF_DONE", tmp_path)
+        monkeypatch.setattr(module, "SEEDS", range(1))
     monkeypatch.setattr(grid.tp, "FEWEST", 1)
     monkeypatch.setattr(grid.tp, "MOST", 1)
     monkeypatch.setattr(grid.Family, "source_passes", lambda family, size: 1)
@@ -176,14 +179,40 @@ def test_every_rank_begins_with_the_same_source_and_is_compared_with_full(small_
 
     monkeypatch.setattr(grid.tp, "learn", learn)
     monkeypatch.setattr(Texts, "few", lambda texts, size, seed: texts)
-    run = grid.ranks("t").run()
-    assert [call[:2] for call in calls[1:]] == [("full", 1), *(("lora", r) for r in grid.RANKS)]
+    run = variants.variants("t", "by rank", NAMES, "mini-albert", variants.ranks).run()
+    ranks = [("lora", rank) for rank in variants.RANKS]
+    assert [call[:2] for call in calls[1:]] == [("full", 1), *ranks]
     assert all(call[2].equal(calls[1][2]) for call in calls[1:])
     one, two, four = (run.mean(f"rank {r}, trained parameters") for r in (1, 2, 4))
     assert four - two == 2 * (two - one) > 0
     gap = run.mean("rank 4, accuracy") - run.mean("full, accuracy")
     assert run.mean("rank 4 minus full") == pytest.approx(gap)
     assert run.mean("rank 4 minus full, low") <= gap <= run.mean("rank 4 minus full, high")
+
+
+def test_only_the_named_part_comes_from_the_source_and_the_rest_is_alike(small_grid, monkeypatch):
+    starts, learn = [], grid.tp.learn
+
+    def note(model, *args, **how):
+        starts.append(copy.deepcopy(model))
+        return learn(model, *args, **how)
+
+    monkeypatch.setattr(grid.tp, "learn", note)
+    monkeypatch.setattr(Texts, "few", lambda texts, size, seed: texts)
+    run = variants.variants("t", "by part", NAMES, "textcnn", variants.parts).run()
+    nothing, words, filters, both = starts[1:]  # the first is the source
+
+    def same(a, b, part):
+        pairs = zip(getattr(a, part).parameters(), getattr(b, part).parameters(), strict=True)
+        return [x.equal(y) for x, y in pairs]
+
+    assert all(same(nothing, other, "output") == [True, True] for other in (words, filters, both))
+    assert all(same(nothing, filters, "embeddings") + same(words, both, "embeddings"))
+    assert not any(same(nothing, words, "embeddings"))
+    assert all(same(nothing, words, "convolutions") + same(filters, both, "convolutions"))
+    assert not any(same(nothing, both, "convolutions"))
+    gap = run.mean("both, accuracy") - run.mean("nothing, accuracy")
+    assert run.mean("both minus nothing") == pytest.approx(gap)
 
 
 def test_three_classes_to_two_leave_the_source_whole(small_grid):
@@ -218,4 +247,4 @@ def test_unequal_classes_have_their_macro_f1(small_grid, monkeypatch):
 def test_no_domain_is_its_own_source():
     pairs = {task.keywords["names"] for task in grid.TASKS.values() if hasattr(task, "keywords")}
     assert len(pairs) == 13 and all(a != b for a, b in pairs)
-    assert len(grid.TASKS) == 13 * (len(grid.FAMILIES) + 1) + 1
+    assert len(grid.TASKS) == 13 * (len(grid.FAMILIES) + 1)

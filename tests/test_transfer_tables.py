@@ -161,6 +161,19 @@ def test_ranks_are_told_with_what_they_train():
     ]
 
 
+def test_parts_are_told_by_what_they_add_to_nothing():
+    run = made("TextCNN", "film", "shop", {
+        "nothing, accuracy": [0.5, 0.5], "filters, accuracy": [0.4, 0.4],
+        "filters minus nothing": [-0.1, -0.1], "filters minus nothing, low": [-0.3, -0.2],
+        "filters minus nothing, high": [-0.02, -0.01],
+    })  # fmt: skip
+    assert transfer_tables.parts([run]).splitlines() == [
+        "| source | target | nothing | filters |",
+        "|---|---|--:|--:|",
+        "| film | shop | 50.0 ± 0.0 | -10.0 [-25.0, -1.5], **loss** |",
+    ]
+
+
 @pytest.mark.parametrize("table", ["by_amount", "differences"])
 def test_every_row_has_as_many_cells_as_the_head(table):
     lines = getattr(transfer_tables, table)([COUNTS, NETWORK]).splitlines()

@@ -267,6 +267,22 @@ def ranks(run: Run) -> str:
     return "\n".join(lines)
 
 
+def parts(runs: Sequence[Run]) -> str:
+    """Return what a part of a source's model gives, a row for each pair of domains."""
+    found = [name.removesuffix(", accuracy") for name in runs[0].metrics if ", acc" in name]
+    first, *others = found
+    lines = [
+        f"| source | target | {first} | " + " | ".join(others) + " |",
+        "|---|---|" + "--:|" * len(found),
+    ]
+    for run in runs:
+        cells = [run.hyperparameters["source"], run.data["name"]]
+        cells.append(percent(run.metrics[f"{first}, accuracy"]))
+        cells += [_interval(run, f"{name} minus {first}") for name in others]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def _gain(run: Run) -> float:
     """Return what the source task adds to the same start without it."""
     without = f"{START}, {AT} labels" if f"{START}, {AT} labels" in run.metrics else None

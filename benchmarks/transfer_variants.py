@@ -1,0 +1,120 @@
+"""What matters in carrying a model over: the rank of LoRA's change, and the part that is carried.
+
+    python -m benchmarks.transfer_variants [TASK ...]     (all tasks when none is named)
+
+`transfer-ranks` fine-tunes the mini-ALBERT from imdb to kitchen in full and by LoRA of several
+ranks. `transfer-parts-SOURCE-TARGET` gives a TextCNN only the source's word vectors, or only its
+filters. Sources, labels and what is scored are as in `benchmarks.transfer`, with 500 labels. Writes
+book/results/TASK.json as soon as a task is done; what was stopped goes on at the same commit.
+"""
+
+import copy
+import functools
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import nn
+
+from benchmarks import HALF_DONE, chosen, finish, with_ends
+from benchmarks.families import FAMILIES, Family
+from benchmarks.transfer import JOURNEYS, SEEDS, Domain, Source, recorder
+from tutorial_lib import evaluation, lora
+from tutorial_lib import transfer_probes as tp
+from tutorial_lib.results import Recorder
+from tutorial_lib.transfer_probes import Texts
+
+LABELS = 500
+RANKS = (1, 2, 4, 8, 16, 32)
+PARTS = {
+    "nothing": (), "word vectors": ("embeddings",), "filters": ("convolutions",),
+    "both": ("embeddings", "convolutions"),
+}  # fmt: skip
+Ways = Callable[[Family, Source, Texts, int, int], Iterator[tuple[str, nn.Module, int]]]
+
+
+def variants(
+    task: str, title: str, names: tuple[str, str], kind: str, ways: Ways, **more: Any
+) -> Recorder:
+    """Measure ways to carry one source over with 500 labels, each beside the first of them.
+
+    Args:
+        ways: gives of each way its name, the trained model and how many parameters it trained.
+    """
+    source, target = (Domain.read(name) for name in names)
+    family = FAMILIES[kind]
+    record = recorder(
+        task,
+        f"{family.title}, {title}",
+        names,
+        family,
+        [LABELS],
+        module="benchmarks.transfer_variants",
+        **more,
+    )
+    truth, classes = target.score.labels, len(target.classes)
+    for seed in record.left(SEEDS, HALF_DONE):
+        with record.measure(seed) as run:
+            learned, texts = Source(family, source, target, seed), target.learn.few(LABELS, seed)
+            record.parameters = sum(p.numel() for p in learned.model.parameters())
+            first, others = "", None
+            for name, model, trained in ways(family, learned, texts, classes, seed):
+                says = tp.answers(model, target.score, learned.encode)
+                run.metrics[f"{name}, accuracy"] = float((says == truth).mean())
+                run.metrics[f"{name}, trained parameters"] = trained
+                if others is None:
+                    first, others = name, says
+                else:
+                    gap = evaluation.paired_bootstrap(truth, says, others, classes)
+                    run.metrics |= with_ends(f"{name} minus {first}", gap)
+    return record
+
+
+def ranks(
+    family: Family, learned: Source, texts: Texts, classes: int, seed: int
+) -> Iterator[tuple[str, nn.Module, int]]:
+    """Fine-tune in full, then by LoRA of each rank."""
+    for rank in (0, *RANKS):
+        model = copy.deepcopy(learned.model)
+        way, lr = ("lora", 2 * family.tuned) if rank else ("full", family.tuned)
+        decay = 1.0 if rank else family.decay
+        tp.learn(model, texts, learned.encode, way, lr=lr, decay=decay, seed=seed, rank=rank or 1)
+        everything = sum(p.numel() for p in learned.model.parameters())
+        trained = lora.size(learned.model, rank) if rank else everything
+        yield f"rank {rank}" if rank else "full", model, trained
+
+
+def parts(
+    family: Family, learned: Source, texts: Texts, classes: int, seed: int
+) -> Iterator[tuple[str, nn.Module, int]]:
+    """Carry over only a part of a TextCNN; train all of it, as from scratch.
+
+    Each has the words of both domains and a new head.
+    """
+    for name, prefixes in PARTS.items():
+        torch.manual_seed(seed)
+        model = family.start(learned.model.embeddings[0].num_embeddings, classes)
+        state = learned.model.state_dict().items()
+        carried = {key: value for key, value in state if key.startswith(prefixes)}
+        model.load_state_dict(carried, strict=False)
+        epochs = 2 * tp.passes(len(texts.labels))
+        tp.learn(model, texts, learned.encode, lr=family.lr, epochs=epochs, seed=seed)
+        yield name, model, sum(p.numel() for p in model.parameters())
+
+
+TASKS: dict[str, Callable[[str], Recorder]] = {
+    f"transfer-parts-{'-'.join(names)}": functools.partial(
+        variants, title="by what is carried over", names=names, kind="textcnn", ways=parts
+    )
+    for names in JOURNEYS
+}
+TASKS["transfer-ranks"] = functools.partial(
+    variants, title="LoRA by rank", names=("imdb", "kitchen"), kind="mini-albert", ways=ranks,
+    rank=list(RANKS),
+)  # fmt: skip
+
+if __name__ == "__main__":
+    task = chosen("benchmarks.transfer_variants", sys.argv[1:], TASKS)
+    if task:
+        finish(TASKS[task](task))
