@@ -290,6 +290,14 @@ def test_gradient_times_input_of_a_linear_model_is_the_contribution_times_the_sl
     torch.testing.assert_close(scores[1], -slope * torch.tensor([2.0, -8.0, 0.0]) / 2)
 
 
+@pytest.mark.equation("eq-gradient-input")
+def test_gradient_times_input_from_the_unknown_word_is_what_occlusion_is_to_first_order():
+    (ids, mask), model = text.pad([[20, 14, 9], [12, 2]]), linear_model()
+    model.double().output.weight.data *= 1e-4  # so small that the log-probability is a line
+    scores = at.gradient_times_input(model, ids, mask, unknown=True)
+    torch.testing.assert_close(scores, at.occlusion(model, ids, mask), rtol=1e-2, atol=0)
+
+
 def test_gradient_times_input_needs_no_trained_vectors():
     (ids, mask), model = text.pad([[20, 14, 9], [12, 2]]), linear_model()
     expected = at.gradient_times_input(model, ids, mask)

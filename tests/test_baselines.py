@@ -4,10 +4,19 @@ import datasets
 import numpy as np
 import pytest
 import scipy.sparse
+from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import MultinomialNB
 from sklearn.svm import LinearSVC
 
-from tutorial_lib.baselines import NBSVM, NaiveBayes, bag_of_words, log_count_ratio, lsa, nbsvm
+from tutorial_lib.baselines import (
+    NBSVM,
+    NaiveBayes,
+    bag_of_words,
+    log_count_ratio,
+    logistic_regression,
+    lsa,
+    nbsvm,
+)
 from tutorial_lib.baselines import counts as feature_counts
 
 
@@ -198,6 +207,19 @@ def test_lsa_knows_words_without_a_label_by_their_company_and_nbsvm_cannot():
     assert len(set(nbsvm(texts, labels, asked)[0])) == 1
     with pytest.raises(ValueError, match="n_components"):
         lsa(unlabelled, texts, labels, asked, 9)
+
+
+def test_logistic_regression_takes_the_cost_that_validates_best():
+    rng = np.random.default_rng(0)
+    x = {name: rng.normal(size=(n, 40)) for name, n in (("train", 60), ("validation", 2000))}
+    y = {name: (f[:, 0] + rng.normal(size=len(f)) > 0).astype(int) for name, f in x.items()}
+    costs = (1e3, 1e-2, 1.0)
+    theirs = {c: LogisticRegression(C=c, max_iter=2000).fit(x["train"], y["train"]) for c in costs}
+    scores = {c: model.score(x["validation"], y["validation"]) for c, model in theirs.items()}
+    assert scores[1e-2] < scores[1e3] < scores[1.0]
+    chosen = logistic_regression(x, y, costs)
+    assert chosen.C == 1.0
+    np.testing.assert_array_equal(chosen.coef_, theirs[chosen.C].coef_)
 
 
 def test_nbsvm_normalises_what_it_reads_once():

@@ -176,19 +176,37 @@ def test_what_the_prose_says_of_transfer():
         for amount in (200, 500, 1000):
             best = max(run.mean(m) for m in run.metrics if m.endswith(f", {amount} labels"))
             assert best == run.mean(f"NB-SVM, {amount} labels"), (run.model, amount)
+    lstm, gap = films["LSTM"], "100 labels: full minus from scratch"
+    assert round(100 * lstm.mean(gap)) == 13 and min(lstm.metrics[f"{gap}, low"]) > 0
     albert, gap = films["mini-ALBERT"], "100 labels: full, as from scratch minus from scratch"
     assert albert.mean(gap) > 0.05 and min(albert.metrics[f"{gap}, low"]) > 0
     assert min(albert.metrics["from scratch, 1000 labels"]) < 0.55  # at chance, as the page says
     cnn = films["TextCNN"]
     assert cnn.mean("from scratch, 500 labels") > cnn.mean("full, 500 labels")
     for run in money.values():
+        assert 0.5 < run.mean("source only") < 0.58
         for way in ways:
             assert max(run.metrics[f"100 labels: {way} minus NB-SVM, high"]) < 0, way
         way = "full", "from scratch", "full, as from scratch"
         full, scratch, same = (run.mean(f"{name}, 1000 labels") for name in way)
         assert scratch - full > 0.1 and -0.005 < same - scratch < 0.015
-    assert round(100 * money["TextCNN"].mean("source only")) == 53
-    assert round(100 * money["Transformer"].mean("source only")) == 57
+
+
+def test_what_the_prose_says_of_a_loss_that_is_the_sources():
+    """From news topics to medical abstracts: how large it is, and which part it came with."""
+    of_task = {run.task: run for run in RUNS}
+    cnn, parts = (
+        of_task[f"transfer-{n}"] for n in ("ag-news-medical-textcnn", "parts-ag-news-medical")
+    )
+    for amount, points in ((100, 5), (500, 7)):
+        same, scratch = (
+            cnn.mean(f"{way}, {amount} labels") for way in ("full, as from scratch", "from scratch")
+        )
+        assert round(100 * (scratch - same)) == points
+    both, words, filters = (
+        parts.mean(f"{part} minus nothing") for part in ("both", "word vectors", "filters")
+    )
+    assert parts.mean("both minus nothing, high") < 0 < words and filters < both / 2
 
 
 def test_a_chart_places_its_points_by_accuracy_and_time_and_links_them():

@@ -256,10 +256,15 @@ def gradient_times_input(
     model: AttentionClassifier | TransformerClassifier,
     ids: Int64[Tensor, "B T"],
     mask: Bool[Tensor, "B T"],
+    *,
+    unknown: bool = False,
 ) -> Float[Tensor, "B T"]:
     """Return to first order what each word vector adds to the predicted class's log-probability.
 
     Call it in evaluation mode: dropout would blur the scores.
+
+    Args:
+        unknown: count from the vector of `UNK`, as occlusion does, and not from zero.
 
     Source: Shrikumar et al. 2016, "Not Just a Black Box".
 
@@ -274,7 +279,10 @@ def gradient_times_input(
     with torch.enable_grad(), model.embedding.register_forward_hook(keep):
         log_probs = log_softmax(model(ids, mask))  # [B C]
         (gradient,) = torch.autograd.grad(log_probs.amax(1).sum(), kept[0])  # [B T E]
-    return (gradient * kept[0].detach()).sum(-1) * mask
+    x = kept[0].detach()
+    if unknown:
+        x = x - model.embedding(ids.new_full((1, 1), UNK)).detach()
+    return (gradient * x).sum(-1) * mask
 
 
 @torch.no_grad()

@@ -7,7 +7,7 @@ Shapes: N texts, C classes, V features; `x` is a SciPy sparse matrix of counts, 
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import datasets
     import scipy.sparse
     import sklearn.feature_extraction.text
+    import sklearn.linear_model
 
 
 def bag_of_words(
@@ -195,6 +196,21 @@ def nbsvm(
     words = bag_of_words()
     model = NBSVM(seed=seed).fit(words.fit_transform(map(normalize, texts)), labels)
     return model.predict(words.transform(map(normalize, asked))), model.weights.size
+
+
+def logistic_regression(
+    x: Mapping[str, Any], y: Mapping[str, np.ndarray], costs: Sequence[float] = (0.1, 1, 10)
+) -> "sklearn.linear_model.LogisticRegression":
+    """Return logistic regression, fitted with the cost of errors that validates best.
+
+    Args:
+        x, y: features, [N V], and labels, [N], of the splits `train` and `validation`.
+        costs: to choose from; of equally good ones the first is taken.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    tried = [LogisticRegression(C=c, max_iter=2000).fit(x["train"], y["train"]) for c in costs]
+    return max(tried, key=lambda model: model.score(x["validation"], y["validation"]))
 
 
 def lsa(
