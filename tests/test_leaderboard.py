@@ -180,6 +180,12 @@ def test_what_the_prose_says_of_transfer():
     assert round(100 * lstm.mean(gap)) == 13 and min(lstm.metrics[f"{gap}, low"]) > 0
     albert, gap = films["mini-ALBERT"], "100 labels: full, as from scratch minus from scratch"
     assert albert.mean(gap) > 0.05 and min(albert.metrics[f"{gap}, low"]) > 0
+    assert min(albert.metrics["100 labels: full minus no source task, low"]) < 0  # no verdict
+    assert round(100 * lstm.mean("100 labels: full minus source only")) == 1
+    for name, points in (("TextCNN", 5), ("Transformer", 3)):
+        gap = "100 labels: full minus from scratch"
+        assert round(100 * films[name].mean(gap)) == points
+        assert min(films[name].metrics[f"{gap}, low"]) < 0
     assert min(albert.metrics["from scratch, 1000 labels"]) < 0.55  # at chance, as the page says
     cnn = films["TextCNN"]
     assert cnn.mean("from scratch, 500 labels") > cnn.mean("full, 500 labels")
@@ -193,20 +199,26 @@ def test_what_the_prose_says_of_transfer():
 
 
 def test_what_the_prose_says_of_a_loss_that_is_the_sources():
-    """From news topics to medical abstracts: how large it is, and which part it came with."""
+    """From news topics to medical abstracts: who is behind, in which measure, with which part."""
     of_task = {run.task: run for run in RUNS}
-    cnn, parts = (
-        of_task[f"transfer-{n}"] for n in ("ag-news-medical-textcnn", "parts-ag-news-medical")
-    )
-    for amount, points in ((100, 5), (500, 7)):
-        same, scratch = (
-            cnn.mean(f"{way}, {amount} labels") for way in ("full, as from scratch", "from scratch")
-        )
-        assert round(100 * (scratch - same)) == points
-    both, words, filters = (
-        parts.mean(f"{part} minus nothing") for part in ("both", "word vectors", "filters")
-    )
-    assert parts.mean("both minus nothing, high") < 0 < words and filters < both / 2
+    same, scratch, rival = "full, as from scratch", "from scratch", "100 labels: {} minus {}"
+    for family in ("textcnn", "lstm", "transformer"):
+        run = of_task[f"transfer-ag-news-medical-{family}"]
+        for amount in (20, 50, 100, 200, 500, 1000):
+            lost = run.mean(f"{scratch}, {amount} labels") - run.mean(f"{same}, {amount} labels")
+            assert lost > 0 and (amount < 50 or 2 <= round(100 * lost) <= 7), (family, amount)
+        assert max(run.metrics[rival.format(same, scratch) + ", high"]) > 0  # no verdict
+        for way in ("full", "features", same):
+            assert max(run.metrics[rival.format(way, "NB-SVM") + ", high"]) < 0
+    run = of_task["transfer-ag-news-medical-textcnn"]
+    for amount in (20, 50, 1000):
+        ahead = f", {amount} labels, macro F1"
+        assert run.mean(same + ahead) > run.mean(scratch + ahead)
+    parts = of_task["transfer-parts-ag-news-medical"]
+    assert 0 < parts.mean("word vectors minus nothing") < 0.01
+    for part in ("filters", "both"):  # no verdict
+        assert min(parts.metrics[f"{part} minus nothing, low"]) < 0
+        assert max(parts.metrics[f"{part} minus nothing, high"]) > 0
 
 
 def test_a_chart_places_its_points_by_accuracy_and_time_and_links_them():

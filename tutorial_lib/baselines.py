@@ -199,7 +199,9 @@ def nbsvm(
 
 
 def logistic_regression(
-    x: Mapping[str, Any], y: Mapping[str, np.ndarray], costs: Sequence[float] = (0.1, 1, 10)
+    x: Mapping[str, Any],
+    y: Mapping[str, np.ndarray],
+    costs: Sequence[float] = (0.01, 0.1, 1, 10, 100),
 ) -> "sklearn.linear_model.LogisticRegression":
     """Return logistic regression, fitted with the cost of errors that validates best.
 
