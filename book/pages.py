@@ -134,11 +134,7 @@ def transfer_page(root: Path = ROOT) -> str:
             ]
     families = dict.fromkeys(transfer_tables.family(run) for some in grid.values() for run in some)
     parts.append("## From every domain to every other")
-    parts += [
-        transfer_tables.heat(grid, name)._repr_html_()
-        for name in families
-        if name != transfer_tables.COUNTS
-    ]
+    parts += [transfer_tables.heat(grid, name)._repr_html_() for name in families]
     parts += ["## Distance and gain", transfer_tables.distances(grid)]
     parts += ["## What is forgotten", transfer_tables.forgotten(grid)]
     carried = [run for run in runs if run.task.startswith("transfer-parts-")]

@@ -198,6 +198,32 @@ def test_what_the_prose_says_of_transfer():
         assert scratch - full > 0.1 and -0.005 < same - scratch < 0.015
 
 
+def test_what_the_prose_says_of_counting_the_words_of_both_domains():
+    """NB-SVM on the texts of source and target, by pair, beside the target alone and TextCNN."""
+    of_task, added, far = {run.task: run for run in RUNS}, {}, {}
+    goods = ("books", "electronics", "kitchen")
+    for source in (*goods, "imdb", "finance"):
+        for target in set(goods) - {source}:
+            run = of_task[f"transfer-{source}-{target}-nbsvm"]
+            both = run.mean("source and target together, 100 labels")
+            added[source, target] = round(100 * (both - run.mean("NB-SVM, 100 labels")))
+            far[source, target] = run.mean("distance")
+            if source in goods:
+                cnn = of_task[f"transfer-{source}-{target}-textcnn"]
+                ways = [name for name in cnn.metrics if name.endswith(", 100 labels")]
+                assert max(map(cnn.mean, ways)) < both, (source, target)
+    between = {pair: points for pair, points in added.items() if pair[0] in goods}
+    near = {("kitchen", "electronics"), ("electronics", "kitchen")}
+    assert {pair for pair, distance in far.items() if distance < 1.8} == near
+    assert sorted(between, key=between.get)[-2:] == [
+        ("electronics", "kitchen"), ("kitchen", "electronics"),
+    ]  # fmt: skip
+    assert (min(between.values()), *sorted(between.values())[-2:]) == (2, 9, 12)
+    films = [added["imdb", target] for target in ("books", "electronics", "kitchen")]
+    assert films == [16, 8, 1]
+    assert sorted(added["finance", target] for target in goods) == [-7, -4, -2]
+
+
 def test_what_the_prose_says_of_a_loss_that_is_the_sources():
     """From news topics to medical abstracts: who is behind, in which measure, with which part."""
     of_task = {run.task: run for run in RUNS}

@@ -30,6 +30,7 @@ def made(family, source, target, metrics):
 COUNTS = made("NB-SVM", "film", "shop", {
     "distance": [1.5, 1.7], "source only": [0.6, 0.6],
     "NB-SVM, 20 labels": [0.5, 0.6], "NB-SVM, 100 labels": [0.7, 0.7],
+    "source and target together, 100 labels": [0.6, 0.64],
 })  # fmt: skip
 NETWORK = made("LSTM", "film", "shop", {
     "source accuracy": [0.9, 0.9], "source only": [0.66, 0.70],
@@ -48,7 +49,9 @@ NETWORK = made("LSTM", "film", "shop", {
 
 def other(source, target, distance, gain):
     counts = {"distance": [distance] * 2, "NB-SVM, 100 labels": [0.7] * 2}
-    counts |= {"source only": [0.5] * 2} if target == "film" or source == "post" else {}
+    if target == "film" or source == "post":
+        both = {"source and target together, 100 labels": [0.7 - gain / 3] * 2}
+        counts |= {"source only": [0.5] * 2} | both
     network = {"from scratch, 100 labels": [0.5] * 2, "full, 100 labels": [0.5 + gain] * 2}
     network |= {"NB-SVM, 100 labels": [0.7] * 2}
     return [made("NB-SVM", source, target, counts), made("LSTM", source, target, network)]
@@ -71,6 +74,7 @@ def test_accuracies_by_amount_with_the_best_of_each_column_in_bold():
     assert lines[0] == "| family | method | 0 | 20 | 100 |"
     assert lines[2:] == [
         "| NB-SVM | NB-SVM | — | 55.0 ± 7.1 | **70.0 ± 0.0** |",
+        "| NB-SVM | source and target together | — | — | 62.0 ± 2.8 |",
         "| NB-SVM | source only | 60.0 ± 0.0 | — | — |",
         "| LSTM | from scratch | — | 50.0 ± 0.0 | 56.0 ± 1.4 |",
         "| LSTM | full | — | **75.0 ± 7.1** | **70.0 ± 14.1** |",
@@ -106,13 +110,22 @@ def test_a_verdict_needs_the_interval_of_every_seed(lows, highs, said):
 def test_distance_stands_beside_each_familys_gain_and_their_correlation_below():
     third = transfer_tables.pairs(other("post", "shop", 1.9, -0.1))
     lines = transfer_tables.distances(GRID | third).splitlines()
+    assert lines[0] == "| source | target | distance | LSTM | NB-SVM |"
     assert lines[2:5] == [  # from news to shop the task is another
-        "| shop | film | 1.20 | +30.0 |",
-        "| film | shop | 1.60 | +14.0 |",
-        "| post | shop | 1.90 | -10.0 |",
+        "| shop | film | 1.20 | +30.0 | -10.0 |",
+        "| film | shop | 1.60 | +14.0 | -8.0 |",
+        "| post | shop | 1.90 | -10.0 | +3.3 |",
     ]
-    expected = np.corrcoef([1.2, 1.6, 1.9], [30, 14, -10])[0, 1]
-    assert lines[5] == f"| correlation with the distance | | | {expected:+.2f} |"
+    one, two = (
+        np.corrcoef([1.2, 1.6, 1.9], gains)[0, 1] for gains in ([30, 14, -10], [-10, -8, 10 / 3])
+    )
+    assert lines[5] == f"| correlation with the distance | | | {one:+.2f} | {two:+.2f} |"
+
+
+def test_a_family_without_a_run_has_a_dash_beside_the_distance():
+    lines = transfer_tables.distances({**GRID, ("shop", "film"): GRID["shop", "film"][:1]})
+    assert "| shop | film | 1.20 | — | -10.0 |" in lines.splitlines()
+    assert lines.splitlines()[-1] == "| correlation with the distance | | | — | — |"
 
 
 def test_the_guide_names_the_best_way_and_its_lead():
@@ -146,6 +159,8 @@ def test_pictures_say_what_they_show():
     assert "LSTM, full from 0.750 to 0.700" in curve.alt and "NB-SVM from 0.550" in curve.alt
     heat = transfer_tables.heat(GRID, "LSTM")
     assert "gain: highest shop, film 0.30; lowest news, shop -0.10" in heat.alt
+    heat = transfer_tables.heat(GRID, "NB-SVM")  # news has other classes than shop
+    assert "gain: highest film, shop -0.08; lowest shop, film -0.10" in heat.alt
 
 
 def test_ranks_are_told_with_what_they_train():
@@ -189,6 +204,6 @@ def test_the_page_is_made_of_whatever_is_recorded(recorded, tmp_path):
         )
     page = pages.transfer_page(tmp_path)
     assert page.count('<details id="run-') == len(recorded)
-    assert page.count("<figure") == 2 * bool(recorded)  # the curve and the LSTM's matrix
+    assert page.count("<figure") == len(recorded) + bool(recorded)  # matrices and the curve
     assert ("From film to shop" in page) is bool(recorded)
     assert pages.results_page(tmp_path) == "No run is recorded yet."

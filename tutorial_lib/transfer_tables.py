@@ -18,6 +18,7 @@ AT = 100  # labels, where the runs hold intervals
 LABELS = " labels"
 SCRATCH, COUNTS, START, ONLY = "from scratch", "NB-SVM", "no source task", "source only"
 FORGOTTEN = "forgotten of the source, "
+BOTH = "source and target together"
 
 Pairs = Mapping[tuple[str, str], Sequence[Run]]
 
@@ -147,47 +148,47 @@ def curves(source: str, target: str, runs: Sequence[Run]) -> plots.Picture:
 
 def heat(grid: Pairs, name: str) -> plots.Picture:
     """Draw, for one family, what each source gives each target: the gain over going without."""
-    of_pair = {pair: run for pair, runs in grid.items() for run in runs if family(run) == name}
-    sources = sorted({source for source, _ in of_pair})
-    targets = sorted({target for _, target in of_pair})
-    gain = np.full((len(sources), len(targets)), np.nan)
-    for (source, target), run in of_pair.items():
-        gain[sources.index(source), targets.index(target)] = _gain(run)
-    caption = f"{name}, fine-tuned with {AT} labels of the target: accuracy gained."
+    gains = {pair: _gain(run) for pair, runs in grid.items() for run in runs if family(run) == name}
+    gains = {pair: gain for pair, gain in gains.items() if not np.isnan(gain)}
+    sources = sorted({source for source, _ in gains})
+    targets = sorted({target for _, target in gains})
+    table = np.full((len(sources), len(targets)), np.nan)
+    for (source, target), gain in gains.items():
+        table[sources.index(source), targets.index(target)] = gain
+    how = "also given the source's texts" if name == COUNTS else "fine-tuned"
+    caption = f"{name}, {how}, with {AT} labels of the target: accuracy gained."
     return plots.heat_maps(
-        {"gain": gain}, sources, targets, x="target", y="source", caption=caption
+        {"gain": table}, sources, targets, x="target", y="source", caption=caption
     )
 
 
 def distances(grid: Pairs) -> str:
     """Return the distance of pairs beside what the source gave each family at 100 labels.
 
-    Pairs that lack the run of a family are left out, and those whose task is another: there the
-    distance of the texts is not the only one. In the last row, for each family the correlation
-    of distance and gain over the pairs of the table.
+    NB-SVM is given the source's texts beside the target's. Pairs whose task is another are left
+    out: there the distance of the texts is not the only one. In the last row, for each family of
+    at least three pairs, the correlation of distance and gain over them.
     """
-    names = [
-        n for n in dict.fromkeys(family(r) for runs in grid.values() for r in runs) if n != COUNTS
-    ]
+    names = list(dict.fromkeys(family(run) for runs in grid.values() for run in runs))
     rows = []
-    for (source, target), runs in grid.items():
+    for pair, runs in grid.items():
         of_family = {family(run): run for run in runs}
-        whole = {COUNTS, *names} <= set(of_family)
-        if whole and ONLY in of_family[COUNTS].metrics:
-            gains = [_gain(of_family[name]) for name in names]
-            rows.append((source, target, of_family[COUNTS].mean("distance"), *gains))
-    rows.sort(key=lambda row: row[2])
+        if COUNTS in of_family and ONLY in of_family[COUNTS].metrics:
+            gains = [_gain(of_family[n]) if n in of_family else np.nan for n in names]
+            rows.append((of_family[COUNTS].mean("distance"), pair, gains))
+    rows.sort()
     lines = [
         "| source | target | distance | " + " | ".join(names) + " |",
         "|---|---|--:|" + "--:|" * len(names),
     ]
-    for source, target, distance, *gains in rows:
-        cells = " | ".join(f"{100 * gain:+.1f}" for gain in gains)
+    for distance, (source, target), gains in rows:
+        cells = " | ".join("—" if np.isnan(gain) else f"{100 * gain:+.1f}" for gain in gains)
         lines.append(f"| {source} | {target} | {distance:.2f} | {cells} |")
-    if len(rows) > 2:
-        table = np.array([row[2:] for row in rows], float).T
-        related = (f"{np.corrcoef(table[0], row)[0, 1]:+.2f}" for row in table[1:])
-        lines.append("| correlation with the distance | | | " + " | ".join(related) + " |")
+    cells = []
+    for k in range(len(names)):
+        there = [(distance, gains[k]) for distance, _, gains in rows if not np.isnan(gains[k])]
+        cells.append(f"{np.corrcoef(np.transpose(there))[0, 1]:+.2f}" if len(there) > 2 else "—")
+    lines.append("| correlation with the distance | | | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
@@ -284,6 +285,10 @@ def parts(runs: Sequence[Run]) -> str:
 
 
 def _gain(run: Run) -> float:
-    """Return what the source task adds to the same start without it."""
-    without = f"{START}, {AT} labels" if f"{START}, {AT} labels" in run.metrics else None
-    return run.mean(f"full, {AT} labels") - run.mean(without or f"{SCRATCH}, {AT} labels")
+    """Return what the source adds to the same start without it; NaN if it cannot be added."""
+    with_it = BOTH if family(run) == COUNTS else "full"
+    if f"{with_it}, {AT}{LABELS}" not in run.metrics:
+        return np.nan
+    starts = (COUNTS,) if family(run) == COUNTS else (START, SCRATCH)
+    without = next(n for n in starts if f"{n}, {AT}{LABELS}" in run.metrics)
+    return run.mean(f"{with_it}, {AT}{LABELS}") - run.mean(f"{without}, {AT}{LABELS}")
