@@ -135,8 +135,8 @@ def transfer_page(root: Path = ROOT) -> str:
     families = dict.fromkeys(transfer_tables.family(run) for some in grid.values() for run in some)
     parts.append("## From every domain to every other")
     parts += [transfer_tables.heat(grid, name)._repr_html_() for name in families]
-    parts += ["## Distance and gain", transfer_tables.distances(grid)]
-    parts += ["## What is forgotten", transfer_tables.forgotten(grid)]
+    parts += ["## Distance and gain", _wide(transfer_tables.distances(grid))]
+    parts += ["## What is forgotten", _wide(transfer_tables.forgotten(grid))]
     carried = [run for run in runs if run.task.startswith("transfer-parts-")]
     if carried:
         parts += [
@@ -144,7 +144,7 @@ def transfer_page(root: Path = ROOT) -> str:
             "A TextCNN with 500 labels, with the rate and the passes of *from scratch*. All have "
             "the words of both domains and a new head; the columns say what is the source's. "
             "Nothing: accuracy; the others: points above that.",
-            transfer_tables.parts(carried),
+            _wide(transfer_tables.parts(carried)),
         ]
     parts += [
         f"## LoRA by its rank\n\n{transfer_tables.ranks(run)}"
