@@ -134,6 +134,7 @@ def transfer_page(root: Path = ROOT) -> str:
             ]
     families = dict.fromkeys(transfer_tables.family(run) for some in grid.values() for run in some)
     parts.append("## From every domain to every other")
+    families = [name for name in families if transfer_tables.gains(grid, name)]
     parts += [transfer_tables.heat(grid, name)._repr_html_() for name in families]
     parts += ["## Distance and gain", _wide(transfer_tables.distances(grid))]
     parts += ["## What is forgotten", _wide(transfer_tables.forgotten(grid))]

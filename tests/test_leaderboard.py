@@ -187,6 +187,7 @@ def test_what_the_prose_says_of_transfer():
         assert round(100 * films[name].mean(gap)) == points
         assert min(films[name].metrics[f"{gap}, low"]) < 0
     assert min(albert.metrics["from scratch, 1000 labels"]) < 0.55  # at chance, as the page says
+    assert albert.hyperparameters["lr"] == 5e-4
     cnn = films["TextCNN"]
     assert cnn.mean("from scratch, 500 labels") > cnn.mean("full, 500 labels")
     for run in money.values():

@@ -195,6 +195,12 @@ def test_every_row_has_as_many_cells_as_the_head(table):
     assert len({line.count("|") for line in lines}) == 1
 
 
+def test_a_page_without_any_gain_has_no_map(tmp_path):
+    (tmp_path / "book" / "results").mkdir(parents=True)
+    results.write(other("news", "shop", 1.9, -0.1)[0], tmp_path / "book/results")
+    assert "<figure" not in pages.transfer_page(tmp_path)
+
+
 @pytest.mark.parametrize("recorded", [[COUNTS, NETWORK], [NETWORK], []])
 def test_the_page_is_made_of_whatever_is_recorded(recorded, tmp_path):
     (tmp_path / "book" / "results").mkdir(parents=True)

@@ -146,14 +146,19 @@ def curves(source: str, target: str, runs: Sequence[Run]) -> plots.Picture:
     )
 
 
+def gains(grid: Pairs, name: str) -> dict[tuple[str, str], float]:
+    """Return, for one family, what the source gives the target of each pair that has a gain."""
+    found = {pair: _gain(run) for pair, runs in grid.items() for run in runs if family(run) == name}
+    return {pair: gain for pair, gain in found.items() if not np.isnan(gain)}
+
+
 def heat(grid: Pairs, name: str) -> plots.Picture:
-    """Draw, for one family, what each source gives each target: the gain over going without."""
-    gains = {pair: _gain(run) for pair, runs in grid.items() for run in runs if family(run) == name}
-    gains = {pair: gain for pair, gain in gains.items() if not np.isnan(gain)}
-    sources = sorted({source for source, _ in gains})
-    targets = sorted({target for _, target in gains})
+    """Draw `gains`, source by target."""
+    found = gains(grid, name)
+    sources = sorted({source for source, _ in found})
+    targets = sorted({target for _, target in found})
     table = np.full((len(sources), len(targets)), np.nan)
-    for (source, target), gain in gains.items():
+    for (source, target), gain in found.items():
         table[sources.index(source), targets.index(target)] = gain
     how = "also given the source's texts" if name == COUNTS else "fine-tuned"
     caption = f"{name}, {how}, with {AT} labels of the target: accuracy gained."
@@ -174,19 +179,19 @@ def distances(grid: Pairs) -> str:
     for pair, runs in grid.items():
         of_family = {family(run): run for run in runs}
         if COUNTS in of_family and ONLY in of_family[COUNTS].metrics:
-            gains = [_gain(of_family[n]) if n in of_family else np.nan for n in names]
-            rows.append((of_family[COUNTS].mean("distance"), pair, gains))
+            row = [_gain(of_family[n]) if n in of_family else np.nan for n in names]
+            rows.append((of_family[COUNTS].mean("distance"), pair, row))
     rows.sort()
     lines = [
         "| source | target | distance | " + " | ".join(names) + " |",
         "|---|---|--:|" + "--:|" * len(names),
     ]
-    for distance, (source, target), gains in rows:
-        cells = " | ".join("—" if np.isnan(gain) else f"{100 * gain:+.1f}" for gain in gains)
+    for distance, (source, target), row in rows:
+        cells = " | ".join("—" if np.isnan(gain) else f"{100 * gain:+.1f}" for gain in row)
         lines.append(f"| {source} | {target} | {distance:.2f} | {cells} |")
     cells = []
     for k in range(len(names)):
-        there = [(distance, gains[k]) for distance, _, gains in rows if not np.isnan(gains[k])]
+        there = [(distance, row[k]) for distance, _, row in rows if not np.isnan(row[k])]
         cells.append(f"{np.corrcoef(np.transpose(there))[0, 1]:+.2f}" if len(there) > 2 else "—")
     lines.append("| correlation with the distance | | | " + " | ".join(cells) + " |")
     return "\n".join(lines)
