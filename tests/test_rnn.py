@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 from torch.nn import functional as F
 
 from tutorial_lib import cnn, rnn, text, vae
@@ -315,3 +316,55 @@ def test_parameters_are_those_of_the_formula(cell, gates):
     model = rnn.RecurrentClassifier(V, C, cell=cell, embedding=E, hidden=H)
     count = sum(p.numel() for p in model.parameters())
     assert count == V * E + 2 * gates * (H * E + H * H + 2 * H) + C * (2 * H + 1)
+
+
+def averaging(**options):
+    torch.manual_seed(0)
+    options = {"embedding": E, "hidden": H} | options
+    return rnn.DeepAveragingNetwork(V, C, **options).eval()
+
+
+def test_deep_averaging_is_torchs_bag_of_embeddings_under_two_layers():
+    model = averaging()
+    ids, mask = text.pad([[4, 9, 7], [5], [8, 8, 3, 2]])
+    bag = F.embedding_bag(
+        torch.tensor([4, 9, 7, 5, 8, 8, 3, 2]),
+        model.embedding.weight,
+        torch.tensor([0, 3, 4]),
+        mode="mean",
+    )
+    layers = nn.Sequential(model.hidden, nn.ReLU(), model.output)
+    torch.testing.assert_close(model(ids, mask), layers(bag))
+    torch.testing.assert_close(model(ids.masked_fill(~mask, 6), mask), model(ids, mask))
+
+
+def test_deep_averaging_knows_no_order_and_a_recurrent_network_does():
+    ids, mask = text.pad([[4, 9, 7, 5]])
+    turned = ids.flip(1)
+    torch.testing.assert_close(averaging()(turned, mask), averaging()(ids, mask))
+    assert not torch.allclose(made()(turned, mask), made()(ids, mask), atol=1e-3)
+
+
+def test_deep_averaging_gives_a_text_without_words_the_logits_of_the_zero_vector():
+    model = averaging()
+    empty = model(torch.zeros(1, 3).long(), torch.zeros(1, 3).bool())
+    torch.testing.assert_close(empty, model.output(model.hidden(torch.zeros(1, E)).relu()))
+
+
+def test_deep_averaging_learns_a_product_of_two_words_which_no_sum_of_words_can():
+    # ids 2 and 3, 4 and 5: the class is whether both come from the same place of their pair
+    ids = torch.tensor([[2, 4], [2, 5], [3, 4], [3, 5]])
+    mask, labels = torch.ones(4, 2, dtype=torch.bool), torch.tensor([1, 0, 0, 1])
+    model = averaging(hidden=16, dropout=0.0)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
+    for _ in range(300):
+        optimizer.zero_grad()
+        F.cross_entropy(model(ids, mask), labels).backward()
+        optimizer.step()
+    assert (model(ids, mask).argmax(1) == labels).all()
+
+
+@pytest.mark.parametrize("options", [{"embedding": 0}, {"hidden": 0}])
+def test_deep_averaging_refuses_sizes_that_cannot_be(options):
+    with pytest.raises(ValueError, match="at least 1"):
+        averaging(**options)
