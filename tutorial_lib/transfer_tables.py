@@ -171,29 +171,39 @@ def distances(grid: Pairs) -> str:
     """Return the distance of pairs beside what the source gave each family at 100 labels.
 
     NB-SVM is given the source's texts beside the target's. Pairs whose task is another are left
-    out: there the distance of the texts is not the only one. In the last row, for each family of
-    at least three pairs, the correlation of distance and gain over them.
+    out: there the distance of the texts is not the only one. The last two rows hold, for each
+    family of at least three pairs, the correlation over them of the gain with the distance, and
+    with the accuracy of the family's source model as it is.
     """
     names = list(dict.fromkeys(family(run) for runs in grid.values() for run in runs))
     rows = []
     for pair, runs in grid.items():
         of_family = {family(run): run for run in runs}
         if COUNTS in of_family and ONLY in of_family[COUNTS].metrics:
-            row = [_gain(of_family[n]) if n in of_family else np.nan for n in names]
-            rows.append((of_family[COUNTS].mean("distance"), pair, row))
+            there = [of_family.get(name) for name in names]
+            gain = [np.nan if run is None else _gain(run) for run in there]
+            as_is = [np.nan if run is None else run.mean(ONLY) for run in there]
+            rows.append((of_family[COUNTS].mean("distance"), pair, gain, as_is))
     rows.sort()
     lines = [
         "| source | target | distance | " + " | ".join(names) + " |",
         "|---|---|--:|" + "--:|" * len(names),
     ]
-    for distance, (source, target), row in rows:
-        cells = " | ".join("—" if np.isnan(gain) else f"{100 * gain:+.1f}" for gain in row)
+    for distance, (source, target), gain, _ in rows:
+        cells = " | ".join("—" if np.isnan(points) else f"{100 * points:+.1f}" for points in gain)
         lines.append(f"| {source} | {target} | {distance:.2f} | {cells} |")
-    cells = []
-    for k in range(len(names)):
-        there = [(distance, row[k]) for distance, _, row in rows if not np.isnan(row[k])]
-        cells.append(f"{np.corrcoef(np.transpose(there))[0, 1]:+.2f}" if len(there) > 2 else "—")
-    lines.append("| correlation with the distance | | | " + " | ".join(cells) + " |")
+    measures = {
+        "the distance": lambda row, k: row[0],
+        f"the accuracy of *{ONLY}*": lambda row, k: row[3][k],
+    }
+    for name, of in measures.items():
+        cells = []
+        for k in range(len(names)):
+            there = [(of(row, k), row[2][k]) for row in rows if not np.isnan(row[2][k])]
+            cells.append(
+                f"{np.corrcoef(np.transpose(there))[0, 1]:+.2f}" if len(there) > 2 else "—"
+            )
+        lines.append(f"| correlation with {name} | | | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
