@@ -7,7 +7,9 @@ A task is MODEL-DATA-finetuning: `mini-albert-sst2-finetuning`, `scratch-imdb-fi
 are scored on the same ones; TextCNN and NB-SVM on the others of these sets are recorded by
 `benchmarks.networks` and `benchmarks.linear_baselines`. What is not equal: the mini-ALBERT has
 read texts without labels before, those of these sets' training parts among them (but not sst2 and
-mr), and both ALBERTs see at most 128 pieces of a text.
+mr), and both ALBERTs see at most 128 pieces of a text. `vectors` is the rival that has read the
+same texts: a TextCNN on skip-gram vectors that chapter 2 learns from them in minutes, and which
+sees the same pieces.
 
 Needs the real data sets, and sst2's phrases (TUTORIAL_DATA/sst2_glue) for `sst2`. Writes
 book/results/TASK.json. Settings were chosen on validation texts, but the passes from scratch over
@@ -21,8 +23,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from benchmarks import HALF_DONE, chosen, finish, networks
+from benchmarks import pretraining_corpus as corpora
 from tutorial_lib import data, finetuning, hub, training
 from tutorial_lib.albert import AlbertClassifier
 from tutorial_lib.baselines import NBSVM, nbsvm
@@ -32,6 +37,7 @@ from tutorial_lib.training import TrainConfig
 
 SEEDS = range(3)
 DROPOUT = 0.1
+SKIP_GRAM = {"dim": 128, "epochs": 3}  # of the word vectors from the mini-ALBERT's texts
 LONGEST = 128  # pieces of a text, as many as the mini-ALBERT can read; longer ones lose the middle
 
 
@@ -47,7 +53,7 @@ class Task:
         folds: ten-fold cross-validation instead of the test set.
         epochs: over the training texts, of the mini-ALBERT.
         scratch_epochs: of ALBERT from scratch, which needs more.
-        cnn_epochs: of TextCNN; 0 where it is recorded elsewhere.
+        cnn_epochs: of TextCNN; 0 where it is recorded elsewhere and has no rival on word vectors.
         nbsvm: whether NB-SVM is not recorded elsewhere.
         budget: tokens of a training batch; more where 1,200 would be few texts.
     """
@@ -72,6 +78,7 @@ class Task:
         )  # fmt: skip
 
 
+CNN = networks.CNN | {"embedding": SKIP_GRAM["dim"], "mode": "static"}
 DATA = {
     "sst2": Task("sst2", phrases=True, epochs=2, scratch_epochs=4),
     "sst2-100": Task("sst2", labels=100, epochs=30, scratch_epochs=60, cnn_epochs=150, nbsvm=True),
@@ -89,6 +96,7 @@ MODELS = {
     "mini-albert": "mini-ALBERT, fine-tuned",
     "scratch": "mini-ALBERT's architecture from scratch",
     "textcnn": "TextCNN-rand",
+    "vectors": "TextCNN on word vectors from the mini-ALBERT's texts",
     "nbsvm": "NB-SVM",
 }
 
@@ -96,7 +104,8 @@ MODELS = {
 def named(kind: str, data_set: str) -> bool:
     """Return whether this is a task here."""
     task = DATA[data_set]
-    return {"textcnn": task.cnn_epochs > 0, "nbsvm": task.nbsvm}.get(kind, True)
+    cnn = task.cnn_epochs > 0
+    return {"textcnn": cnn, "vectors": cnn, "nbsvm": task.nbsvm}.get(kind, True)
 
 
 TASKS = [f"{kind}-{name}-finetuning" for name in DATA for kind in MODELS if named(kind, name)]
@@ -131,17 +140,24 @@ def fit(kind: str, task: Task, texts: networks.Texts, classes: int, seed: int) -
     if kind == "textcnn":
         predicted, model = networks.fit_and_predict(task.cnn, texts, classes, seed)
     else:
-        predicted, model = albert(kind, task, texts, classes, seed)
+        predicted, model = on_pieces(kind, task, texts, classes, seed)
     return predicted, sum(p.numel() for p in model.parameters())
 
 
-def albert(kind: str, task: Task, texts: networks.Texts, classes: int, seed: int) -> tuple:
-    """Fine-tune the mini-ALBERT, or train its like from scratch."""
+def on_pieces(kind: str, task: Task, texts: networks.Texts, classes: int, seed: int) -> tuple:
+    """Fine-tune the mini-ALBERT, or train a rival that sees the same pieces of words."""
     torch.manual_seed(seed)
     model, tokenizer, _ = hub.load("mini-albert", AlbertClassifier, classes=classes)
-    if kind == "scratch":
-        model = AlbertClassifier(model.albert.config, classes)
-    finetuning.set_dropout(model, DROPOUT)
+    plan, word_dropout = dataclasses.replace(config(kind, task), seed=seed), 0.0
+    if kind == "vectors":
+        vectors = word_vectors(tokenizer)
+        model = TextCNN(len(vectors), classes, vectors=vectors, **CNN)
+        optimizer, word_dropout = None, task.cnn.word_dropout
+    else:
+        if kind == "scratch":
+            model = AlbertClassifier(model.albert.config, classes)
+        finetuning.set_dropout(model, DROPOUT)
+        optimizer = finetuning.parameter_groups(model, plan.lr, decay=RATES[kind][1])
     batches = {
         split: data.batches(
             finetuning.encode(strings, tokenizer, LONGEST), labels,
@@ -150,16 +166,24 @@ def albert(kind: str, task: Task, texts: networks.Texts, classes: int, seed: int
         )
         for split, (strings, labels) in texts.items()
     }  # fmt: skip
-    plan = dataclasses.replace(config(kind, task), seed=seed)
     training.fit_classifier(
         model, batches["train"], batches.get("validation"), plan,
-        optimizer=finetuning.parameter_groups(model, plan.lr, decay=RATES[kind][1]),
+        optimizer=optimizer, word_dropout=word_dropout,
     )  # fmt: skip
     return training.predict_classes(model, batches["test"]), model
 
 
+def word_vectors(tokenizer: Any) -> Float[Tensor, "V E"]:
+    """Return skip-gram vectors from the texts that the mini-ALBERT read, a row for each piece."""
+    corpus = corpora.read(corpora.prepared(tokenizer.get_vocab_size()))
+    vectors, pieces = corpora.word_vectors(corpus, **SKIP_GRAM), tokenizer.get_vocab()
+    return vectors[[corpus.tokenizer.token_to_id(p) for p in sorted(pieces, key=pieces.get)]]
+
+
 def config(kind: str, task: Task) -> TrainConfig:
-    """Return how an ALBERT is trained."""
+    """Return how a model on pieces is trained."""
+    if kind == "vectors":
+        return task.cnn.config
     epochs = task.epochs if kind == "mini-albert" else task.scratch_epochs
     return TrainConfig(epochs, RATES[kind][0], schedule="linear", warmup=0.1)
 
@@ -168,6 +192,9 @@ def settings(kind: str, task: Task) -> dict[str, Any]:
     """Return what decides the result, for the record."""
     if kind == "textcnn":
         return task.cnn.settings()
+    if kind == "vectors":
+        own = {"length": LONGEST, "token_budget": task.budget, "skip_gram": SKIP_GRAM}
+        return dataclasses.replace(task.cnn, options=CNN, **own).settings()
     if kind == "nbsvm":
         return {"ngrams": "words 1-2", **{k: v for k, v in vars(NBSVM()).items() if k != "seed"}}
     plan = config(kind, task)

@@ -17,6 +17,7 @@ import pytest
 import tokenizers
 import torch
 
+from benchmarks import finetune_albert
 from benchmarks import pretrain_albert as driver
 from benchmarks import pretraining_corpus as corpora
 from benchmarks import pretraining_run as runs
@@ -287,11 +288,27 @@ def test_a_run_goes_on_from_an_exported_model(whole, corpus, tmp_path):
         driver.main(options(corpus, tmp_path, "--steps 5"))
 
 
+def turned(tokenizer):
+    """A tokenizer whose two last pieces have changed places, and its description."""
+    facts = json.loads(tokenizer.to_str())
+    facts["model"]["vocab"][-2:] = facts["model"]["vocab"][:-3:-1]
+    return tokenizers.Tokenizer.from_str(json.dumps(facts)), facts
+
+
+def test_the_same_pieces_in_another_order_get_the_same_word_vectors(corpus, monkeypatch):
+    first = corpora.read(corpus)
+    monkeypatch.setattr(corpora, "prepared", lambda vocabulary: corpus)
+    monkeypatch.setattr(finetune_albert, "SKIP_GRAM", {"dim": 4, "epochs": 1})
+    ours = finetune_albert.word_vectors(first.tokenizer)
+    theirs = finetune_albert.word_vectors(turned(first.tokenizer)[0])
+    torch.testing.assert_close(ours, corpora.word_vectors(first, 4, 1))
+    torch.testing.assert_close(theirs, ours[[*range(198), 199, 198]])
+    assert not torch.equal(theirs, ours)
+
+
 def test_the_same_pieces_in_another_order_give_the_same_texts(corpus):
     first = corpora.read(corpus)
-    facts = json.loads(first.tokenizer.to_str())
-    facts["model"]["vocab"][-2:] = facts["model"]["vocab"][:-3:-1]
-    other = tokenizers.Tokenizer.from_str(json.dumps(facts))
+    other, facts = turned(first.tokenizer)
     second = corpora.renumbered(first, other)
     texts = first.tokenizer.decode(first.tokens[:500]), other.decode(second.tokens[:500])
     assert texts[0] == texts[1] and (first.tokens != second.tokens).any()
