@@ -53,7 +53,7 @@ class Task:
         folds: ten-fold cross-validation instead of the test set.
         epochs: over the training texts, of the mini-ALBERT.
         scratch_epochs: of ALBERT from scratch, which needs more.
-        cnn_epochs: of TextCNN; 0 where it is recorded elsewhere and has no rival on word vectors.
+        cnn_epochs: of TextCNN; 0 where it is recorded elsewhere.
         nbsvm: whether NB-SVM is not recorded elsewhere.
         budget: tokens of a training batch; more where 1,200 would be few texts.
     """
@@ -77,8 +77,18 @@ class Task:
             word_dropout=0.1, length=400, refit=self.labels is not None,
         )  # fmt: skip
 
+    @property
+    def on_vectors(self) -> networks.Recipe:
+        """Settings of the same on pieces and their word vectors, which few labels leave alone."""
+        cnn = self.cnn if self.cnn_epochs else networks.RECIPES[f"textcnn-{self.name}"]
+        mode = "static" if self.labels else "non-static"
+        return dataclasses.replace(
+            cnn, options={**cnn.options, "embedding": SKIP_GRAM["dim"], "mode": mode},
+            skip_gram=SKIP_GRAM, length=LONGEST, min_count=1, cased=False, signatures=False,
+            refit=self.labels is not None,
+        )  # fmt: skip
 
-CNN = networks.CNN | {"embedding": SKIP_GRAM["dim"], "mode": "static"}
+
 DATA = {
     "sst2": Task("sst2", phrases=True, epochs=2, scratch_epochs=4),
     "sst2-100": Task("sst2", labels=100, epochs=30, scratch_epochs=60, cnn_epochs=150, nbsvm=True),
@@ -104,8 +114,7 @@ MODELS = {
 def named(kind: str, data_set: str) -> bool:
     """Return whether this is a task here."""
     task = DATA[data_set]
-    cnn = task.cnn_epochs > 0
-    return {"textcnn": cnn, "vectors": cnn, "nbsvm": task.nbsvm}.get(kind, True)
+    return {"textcnn": task.cnn_epochs > 0, "nbsvm": task.nbsvm}.get(kind, True)
 
 
 TASKS = [f"{kind}-{name}-finetuning" for name in DATA for kind in MODELS if named(kind, name)]
@@ -148,11 +157,12 @@ def on_pieces(kind: str, task: Task, texts: networks.Texts, classes: int, seed: 
     """Fine-tune the mini-ALBERT, or train a rival that sees the same pieces of words."""
     torch.manual_seed(seed)
     model, tokenizer, _ = hub.load("mini-albert", AlbertClassifier, classes=classes)
-    plan, word_dropout = dataclasses.replace(config(kind, task), seed=seed), 0.0
+    plan, budget = dataclasses.replace(config(kind, task), seed=seed), task.budget
+    optimizer, word_dropout = None, 0.0
     if kind == "vectors":
-        vectors = word_vectors(tokenizer)
-        model = TextCNN(len(vectors), classes, vectors=vectors, **CNN)
-        optimizer, word_dropout = None, task.cnn.word_dropout
+        cnn, vectors = task.on_vectors, word_vectors(tokenizer)
+        model = TextCNN(len(vectors), classes, vectors=vectors, **cnn.options)
+        budget, word_dropout = cnn.token_budget, cnn.word_dropout
     else:
         if kind == "scratch":
             model = AlbertClassifier(model.albert.config, classes)
@@ -162,7 +172,7 @@ def on_pieces(kind: str, task: Task, texts: networks.Texts, classes: int, seed: 
         split: data.batches(
             finetuning.encode(strings, tokenizer, LONGEST), labels,
             seed=seed, shuffle=split == "train",
-            token_budget=task.budget if split == "train" else 16_000,
+            token_budget=budget if split == "train" else 16_000,
         )
         for split, (strings, labels) in texts.items()
     }  # fmt: skip
@@ -183,18 +193,15 @@ def word_vectors(tokenizer: Any) -> Float[Tensor, "V E"]:
 def config(kind: str, task: Task) -> TrainConfig:
     """Return how a model on pieces is trained."""
     if kind == "vectors":
-        return task.cnn.config
+        return task.on_vectors.config
     epochs = task.epochs if kind == "mini-albert" else task.scratch_epochs
     return TrainConfig(epochs, RATES[kind][0], schedule="linear", warmup=0.1)
 
 
 def settings(kind: str, task: Task) -> dict[str, Any]:
     """Return what decides the result, for the record."""
-    if kind == "textcnn":
-        return task.cnn.settings()
-    if kind == "vectors":
-        own = {"length": LONGEST, "token_budget": task.budget, "skip_gram": SKIP_GRAM}
-        return dataclasses.replace(task.cnn, options=CNN, **own).settings()
+    if kind in ("textcnn", "vectors"):
+        return (task.cnn if kind == "textcnn" else task.on_vectors).settings()
     if kind == "nbsvm":
         return {"ngrams": "words 1-2", **{k: v for k, v in vars(NBSVM()).items() if k != "seed"}}
     plan = config(kind, task)
