@@ -8,12 +8,13 @@ are scored on the same ones; TextCNN and NB-SVM on the others of these sets are 
 `benchmarks.networks` and `benchmarks.linear_baselines`. What is not equal: the mini-ALBERT has
 read texts without labels before, those of these sets' training parts among them (but not sst2 and
 mr), and both ALBERTs see at most 128 pieces of a text. `vectors` is the rival that has read the
-same texts: a TextCNN on skip-gram vectors that chapter 2 learns from them in minutes, and which
-sees the same pieces.
+same texts and sees the same pieces: a TextCNN on chapter 2's skip-gram vectors of them, learned as
+those were from which the mini-ALBERT's own training began.
 
 Needs the real data sets, and sst2's phrases (TUTORIAL_DATA/sst2_glue) for `sst2`. Writes
 book/results/TASK.json. Settings were chosen on validation texts, but the passes from scratch over
-the three large sets by the hours that they take; test texts are only scored.
+the three large sets by the hours that they take, and those of `vectors` are TextCNN's (on sst2's
+validation texts vectors that stay were the better with 100 labels); test texts are only scored.
 Where few labels are the point, none are spent on validation: the last step's weights are kept.
 """
 
@@ -150,7 +151,7 @@ def fit(kind: str, task: Task, texts: networks.Texts, classes: int, seed: int) -
         predicted, model = networks.fit_and_predict(task.cnn, texts, classes, seed)
     else:
         predicted, model = on_pieces(kind, task, texts, classes, seed)
-    return predicted, sum(p.numel() for p in model.parameters())
+    return predicted, sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 
 def on_pieces(kind: str, task: Task, texts: networks.Texts, classes: int, seed: int) -> tuple:
