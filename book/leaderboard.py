@@ -56,12 +56,13 @@ READERS = {
     "mini-ALBERT, fine-tuned": "mini-ALBERT",
     "mini-ALBERT's architecture from scratch": "from scratch",
     "TextCNN-rand": "TextCNN",
+    "TextCNN on word vectors from the mini-ALBERT's texts": "TextCNN, word vectors",
     "NB-SVM": "NB-SVM",
 }
 
 
 def pretraining(runs: Sequence[Run]) -> str:
-    """Return the mini-ALBERT beside models that learn from labelled texts alone, and its goals.
+    """Return the mini-ALBERT beside its rivals, and its goals.
 
     A row for each data set, means and standard deviations in per cent. Of several runs of a model
     on one set it is the best of those that are scored as the mini-ALBERT is, if there are any.

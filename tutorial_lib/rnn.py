@@ -193,8 +193,8 @@ def recall(
 class DeepAveragingNetwork(nn.Module):
     """The mean of a text's word vectors, one hidden layer, a linear layer.
 
-    It can join words to a meaning that none of them has alone, but knows nothing of their order:
-    what a recurrent network can do and this one cannot is what order is worth.
+    It can join words to a meaning that none of them has alone, but knows nothing of their order: a
+    network that reads has to be ahead of this one before one speaks of order.
 
     Args:
         vocabulary_size: number of ids; `text.PAD` is one of them.

@@ -1,8 +1,8 @@
 """The recorded grid of transfer runs (chapter 09) as Markdown and pictures, for the Results page.
 
 A run of the grid is one family of models on one pair of domains; its metrics are named as
-`benchmarks.transfer` names them. Nothing here is computed but means, differences and one
-correlation over what the runs hold.
+`benchmarks.transfer` names them. Nothing here is computed but means, differences and correlations
+over what the runs hold.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,6 +17,7 @@ from tutorial_lib.tables import percent
 AT = 100  # labels, where the runs hold intervals
 LABELS = " labels"
 SCRATCH, COUNTS, START, ONLY = "from scratch", "NB-SVM", "no source task", "source only"
+FAMILIES = (COUNTS, "TextCNN", "LSTM", "Transformer", "mini-ALBERT")  # as the chapters come
 FORGOTTEN = "forgotten of the source, "
 BOTH = "source and target together"
 
@@ -24,9 +25,12 @@ Pairs = Mapping[tuple[str, str], Sequence[Run]]
 
 
 def pairs(runs: Sequence[Run]) -> dict[tuple[str, str], list[Run]]:
-    """Return the grid's runs by source and target, the pairs with most amounts of labels first."""
+    """Return the grid's runs by source and target, the pairs with most amounts of labels first.
+
+    A pair's runs come in the order of the chapters.
+    """
     found: dict[tuple[str, str], list[Run]] = {}
-    for run in runs:
+    for run in sorted(runs, key=lambda run: (*FAMILIES, family(run)).index(family(run))):
         if "source" in run.hyperparameters and ": " in run.model:
             found.setdefault((run.hyperparameters["source"], run.data["name"]), []).append(run)
     return dict(sorted(found.items(), key=lambda item: (-len(amounts(item[1][0])), item[0])))
