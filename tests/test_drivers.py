@@ -33,7 +33,7 @@ def test_an_albert_is_trained_as_its_record_says(kind, epochs, monkeypatch):
     monkeypatch.setattr(training, "fit_classifier", lambda *a, **how: calls.append((a, how)))
     words = {"train": "good", "validation": "bad film", "test": "room"}
     parts = {split: ([word] * 4, np.arange(4) % 2) for split, word in words.items()}
-    model = finetune_albert.albert(kind, task, parts, 2, 5)[1]
+    model = finetune_albert.on_pieces(kind, task, parts, 2, 5)[1]
     [((_, _, validation, config), how)] = calls
     start, tokens, _ = hub.load("mini-albert")
     assert torch.equal(model.albert.words.weight, start.words.weight) == (kind == "mini-albert")
@@ -46,6 +46,22 @@ def test_an_albert_is_trained_as_its_record_says(kind, epochs, monkeypatch):
     assert {m.p for m in model.modules() if isinstance(m, nn.Dropout)} == {said["dropout"]}
 
 
+def test_the_rival_on_word_vectors_is_trained_as_its_record_says(monkeypatch):
+    calls, task = [], finetune_albert.DATA["sst2-100"]
+    monkeypatch.setattr(training, "fit_classifier", lambda *a, **how: calls.append((a, how)))
+    vectors = torch.randn(8000, 128)
+    monkeypatch.setattr(finetune_albert, "word_vectors", lambda tokenizer: vectors)
+    parts = {split: (["good"] * 4, np.arange(4) % 2) for split in ("train", "test")}
+    model = finetune_albert.on_pieces("vectors", task, parts, 2, 5)[1]
+    [((_, _, validation, config), how)] = calls
+    said = finetune_albert.settings("vectors", task)
+    (table,) = model.embeddings
+    assert torch.equal(table.weight[1:], vectors[1:])
+    assert table.weight.requires_grad == (said["mode"] != "static")
+    assert validation is None and config.seed == 5 and how["word_dropout"] == said["word_dropout"]
+    assert all(getattr(config, k) == said[k] for k in ("epochs", "lr", "schedule", "average"))
+
+
 def test_each_reader_normalises_a_text_once(monkeypatch):
     """An escaped bracket is a bracket; normalised twice, what it holds would be a tag and lost."""
     string, read = "a &lt;b&gt; c", []
@@ -56,16 +72,18 @@ def test_each_reader_normalises_a_text_once(monkeypatch):
         lambda model, train, *_, **how: read.append(next(iter(train))["ids"][0].tolist()),
     )  # fmt: skip
     monkeypatch.setattr(finetune_albert, "nbsvm", lambda *a: (read.append(a[0] + a[2]), 0))
+    vectors = torch.randn(8000, 128)
+    monkeypatch.setattr(finetune_albert, "word_vectors", lambda tokenizer: vectors)
     task = finetune_albert.Task("x", cnn_epochs=1)
     [texts] = finetune_albert.texts_of(task, 0)
     assert all(strings == [string] * 2 for strings, _ in texts.values())
-    for kind in ("nbsvm", "textcnn", "mini-albert", "scratch"):
+    for kind in ("nbsvm", "textcnn", "mini-albert", "scratch", "vectors"):
         finetune_albert.fit(kind, task, texts, 2, 0)
     plain, words, *pieces = read
     assert plain == [string] * 4  # nbsvm normalises for itself
     assert sorted(words) == [2, 3, 4, 5, 6]  # a < b > c
     expected = hub.load("mini-albert").tokenizer.encode("a <b> c").ids
-    assert pieces == [expected] * 2
+    assert pieces == [expected] * 3
 
 
 def test_each_seed_is_drawn_learned_and_scored_on_texts_not_learned_from(monkeypatch, tmp_path):
