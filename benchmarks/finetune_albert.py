@@ -201,8 +201,10 @@ def config(kind: str, task: Task) -> TrainConfig:
 
 def settings(kind: str, task: Task) -> dict[str, Any]:
     """Return what decides the result, for the record."""
-    if kind in ("textcnn", "vectors"):
-        return (task.cnn if kind == "textcnn" else task.on_vectors).settings()
+    if kind == "textcnn":
+        return task.cnn.settings()
+    if kind == "vectors":
+        return task.on_vectors.settings()
     if kind == "nbsvm":
         return {"ngrams": "words 1-2", **{k: v for k, v in vars(NBSVM()).items() if k != "seed"}}
     plan = config(kind, task)
