@@ -217,6 +217,26 @@ def test_scores_that_do_not_fit_the_tokens_are_refused(scores):
         plots.token_heat(["a", "b"], scores, caption="")
 
 
+def test_no_name_of_a_point_covers_another_and_each_points_away_from_its_class(drawn):
+    points = np.array([[0.5, 0.5], [0.51, 0.5], [0.52, 0.51], [0.1, 0.9], [0.9, 0.5]])
+    names, labels = ["one", "two", "three", "four", "five"], np.array([0, 0, 0, 1, 1])
+    alt, _ = parts(plots.scatter(points, labels, ["a", "b"], names=names, caption="c"))
+    assert "a around (0.51, 0.5): one, two, three; b around (0.5, 0.7): four, five." in alt
+    texts = {text.get_text().strip(): text for text in drawn[0].texts}
+    drawn[0].figure.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in texts.values()]
+    for n, box in enumerate(boxes):
+        assert not any(box.overlaps(other) for other in boxes[:n])
+    for name, point in zip(names, points, strict=True):
+        x, y = texts[name].get_position()
+        assert x == point[0] and y >= point[1]
+    assert texts["one"].get_ha() == texts["four"].get_ha() == "right"
+    assert texts["three"].get_ha() == texts["five"].get_ha() == "left"
+    assert texts["one"].get_position()[1] == 0.5 < texts["three"].get_position()[1]
+    with pytest.raises(ValueError, match="5 points need as many names; got 1"):
+        plots.scatter(points, labels, ["a", "b"], names=["one"], caption="c")
+
+
 def test_a_picture_without_alternative_text_is_refused():
     drawn, _ = plots.figure()
     with pytest.raises(ValueError, match="alternative text"):

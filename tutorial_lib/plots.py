@@ -303,13 +303,20 @@ def scatter(
     caption: str,
     x: str = "first direction",
     y: str = "second direction",
+    names: Sequence[str] | None = None,
     data: Data = None,
 ) -> Picture:
     """Draw points in the plane with a marker and a colour for each class.
 
+    Args:
+        names: of the points, written on the side away from the middle of the class, and higher up
+            where one would cover another.
+
     Raises:
-        ValueError: a label without a class.
+        ValueError: a label without a class, or a point without a name.
     """
+    if names is not None and len(names) != len(points):
+        raise ValueError(f"{len(points)} points need as many names; got {len(names)}")
     if len(labels) and not 0 <= labels.min() <= labels.max() < len(classes):
         raise ValueError(f"labels run from 0 to {len(classes) - 1}; got {np.unique(labels)}")
     drawn, (ax,) = figure(height=4.2)
@@ -323,11 +330,24 @@ def scatter(
             label=name,
         )  # fmt: skip
         if len(of_class):
-            middles.append(
-                f"{name} around ({of_class[:, 0].mean():.2g}, {of_class[:, 1].mean():.2g})"
-            )
+            there = "" if names is None else ": " + ", ".join(np.array(names)[labels == c])
+            middle = "({:.2g}, {:.2g})".format(*of_class.mean(0))
+            middles.append(f"{name} around {middle}{there}")
     ax.set(xlabel=x, ylabel=y)
     ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
+    if names is not None:
+        ax.margins(x=0.2)
+        drawn.draw_without_rendering()  # now it is known where a name will stand
+        taken, up = [], np.ptp(ax.get_ylim()) / 100
+        for n in np.argsort(points[:, 1], kind="stable"):
+            (left, height), middle = points[n], points[labels == labels[n], 0].mean()
+            written = ax.text(
+                left, height, f"  {names[n]}  ", ha="left" if left > middle else "right",
+                va="center", fontsize=9, in_layout=False,
+            )  # fmt: skip
+            while any(written.get_window_extent().overlaps(box) for box in taken):
+                written.set_y(height := height + up)
+            taken.append(written.get_window_extent())
     alt = f"Scatter plot of {len(points)} points by class: {'; '.join(middles)}."
     return picture(drawn, alt=alt, caption=caption, data=data)
 
