@@ -1,5 +1,7 @@
 """Metrics against scikit-learn, intervals against closed forms and SciPy's bootstrap."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import scipy.stats
@@ -99,6 +101,15 @@ def test_paired_bootstrap_against_its_normal_limit(predictions):
     expected = [difference.mean() - spread, difference.mean() + spread]
     np.testing.assert_allclose([interval.low, interval.high], expected, atol=0.003)
     assert interval.value == pytest.approx(difference.mean())
+
+
+def test_pairs_of_many_classes_are_those_of_few_and_fit_into_memory(predictions):
+    few = ev.paired_bootstrap(*predictions, 3)
+    tracemalloc.start()
+    many = ev.paired_bootstrap(*predictions, 60)  # none of the others ever occurs
+    assert tracemalloc.get_traced_memory()[1] < 500e6  # 500 tables of 60^3 are 860 MB
+    tracemalloc.stop()
+    np.testing.assert_allclose(many, few, atol=0.002)
 
 
 def test_the_paired_difference_is_of_the_metric_asked_for(predictions):

@@ -1,12 +1,14 @@
 """Models in Hugging Face's format: `transformers` reads ours and we theirs; damage is named."""
 
 import dataclasses
+import errno
 import json
 import os
 import subprocess
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -185,6 +187,22 @@ def test_numbers_too_large_for_the_file_are_refused(tmp_path):
     with pytest.raises(ValueError, match="albert.pooler.bias is not finite as torch.float16"):
         hub.save(model, tmp_path / "new", dtype=torch.float16)
     assert not (tmp_path / "new").exists()
+
+
+def test_a_disk_that_fills_up_leaves_the_model_that_was_there(tmp_path, monkeypatch):
+    hub.save(a_model(AlbertClassifier), tmp_path, tokenizer=a_tokenizer())
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    write = Path.write_bytes
+
+    def full(path, content):
+        if path.name.startswith("model.safetensors"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(path, content)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space left"):
+        hub.save(a_model(AlbertClassifier), tmp_path, labels=["c", "b", "a"])
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_parts_that_a_file_lacks_start_afresh_and_are_named(saved):

@@ -171,6 +171,13 @@ def test_pictures_say_what_they_show():
     assert "gain: highest film, shop -0.08; lowest shop, film -0.10" in heat.alt
 
 
+def test_a_run_of_one_seed_has_a_curve_without_bars():
+    twice = made("LSTM", "film", "shop", {f"full, {n} labels": [n / 200] * 2 for n in (20, 100)})
+    metrics = {name: values[:1] for name, values in twice.metrics.items()}
+    once = dataclasses.replace(twice, seeds=twice.seeds[:1], metrics=metrics)
+    assert "LSTM, full from 0.100 to 0.500" in transfer_tables.curves("film", "shop", [once]).alt
+
+
 def test_ranks_are_told_with_what_they_train():
     run = made("mini", "film", "shop", {
         "full, accuracy": [0.7, 0.7], "full, trained parameters": [2e6, 2e6],

@@ -157,8 +157,13 @@ def bootstrap_cells(
     if not 0 < level < 1:
         raise ValueError(f"a confidence level lies between 0 and 1; got {level}")
     rng, draws = np.random.default_rng(seed), []
-    for size in np.diff([*range(0, resamples, 500), resamples]):  # so that memory stays small
-        tables = rng.multinomial(round(cells.sum()), cells.ravel() / cells.sum(), size)
+    some = cells.ravel() > 0  # an empty cell stays empty
+    some[-1] = True  # takes what is left
+    step = min(500, 1 + 2**24 // cells.size)  # so that memory stays small
+    for size in np.diff([*range(0, resamples, step), resamples]):
+        tables = np.zeros((size, cells.size), np.int64)
+        share = cells.ravel()[some] / cells.sum()
+        tables[:, some] = rng.multinomial(round(cells.sum()), share, size)
         values = np.asarray(metric(tables.reshape(size, *cells.shape)))
         if values.shape != (size,):
             raise ValueError(

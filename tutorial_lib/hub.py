@@ -144,8 +144,7 @@ def save(
         names = labels or [f"LABEL_{c}" for c in range(classes)]
         facts["id2label"] = {str(c): name for c, name in enumerate(names)}
         facts["label2id"] = {name: c for c, name in enumerate(names)}
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    files = {CONFIG: _json(facts), WEIGHTS: to_bytes(tensors, metadata={"format": "pt"})}
     if tokenizer is not None:
         known = {
             role: name
@@ -158,10 +157,10 @@ def save(
             "model_max_length": encoder.config.max_position_embeddings,
             "model_input_names": ["input_ids", "token_type_ids", "attention_mask"],
         }
-        atomic.write(folder / TOKENIZER, tokenizer.to_str().encode())
-        atomic.write(folder / TOKENIZER_CONFIG, _json(known))
-    atomic.write(folder / CONFIG, _json(facts))
-    atomic.write(folder / WEIGHTS, to_bytes(tensors, metadata={"format": "pt"}))
+        files |= {TOKENIZER: tokenizer.to_str(), TOKENIZER_CONFIG: _json(known)}
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    atomic.write_all(folder, files)
 
 
 def read_config(path: Path) -> AlbertConfig:

@@ -63,7 +63,7 @@ def fill_blank(
     Raises:
         ValueError: not one `[MASK]`.
     """
-    ids = torch.tensor([tokenizer.encode(text).ids])
+    ids = torch.tensor([tokenizer.encode(text).ids], device=model.word_bias.device)
     if (ids == MASK).sum() != 1:
         raise ValueError(f"a text with one [MASK] is needed; got {text!r}")
     with evaluating(model):
@@ -120,7 +120,8 @@ def order_told(
             swapped = coin.integers(2)
             first, second = pair[::-1] if swapped else pair
             encoding = tokenizer.encode(first, second)
-            ids, types = (torch.tensor([x]) for x in (encoding.ids, encoding.type_ids))
+            pieces = torch.tensor([[encoding.ids], [encoding.type_ids]])
+            ids, types = pieces.to(model.word_bias.device)
             told.append(int(model(ids, None, types).order.argmax()) == swapped)
     return np.array(told, dtype=np.int64)
 
@@ -180,7 +181,7 @@ def likeness(vectors: Float[Tensor, "N H"]) -> float:
     n = len(vectors)
     if n < 2:
         raise ValueError("two vectors at least can be alike")
-    units = torch.nn.functional.normalize(vectors.double(), dim=1)
+    units = torch.nn.functional.normalize(vectors.cpu().double(), dim=1)
     return ((units.sum(0).square().sum() - n) / (n * (n - 1))).item()
 
 

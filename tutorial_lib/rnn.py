@@ -115,7 +115,7 @@ def power_norms(weight: Float[Tensor, "H H"], steps: int) -> Float[Tensor, "_"]:
 
     Equation: eq-linear-gradient
     """
-    norms, power = [], torch.eye(len(weight), dtype=weight.dtype)
+    norms, power = [], torch.eye(len(weight), dtype=weight.dtype, device=weight.device)
     for _ in range(steps + 1):
         norms.append(torch.linalg.matrix_norm(power, 2))
         power = power @ weight.detach()
@@ -139,7 +139,7 @@ def gradient_by_distance(
     Equation: eq-gradient-norm
     """
     x = x.detach().requires_grad_()
-    with torch.enable_grad():
+    with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):  # it needs training mode
         (gradient,) = torch.autograd.grad(loss(x), x)
     norms = gradient.norm(dim=-1)  # [B T]
     distance = mask.sum(1, keepdim=True) - 1 - torch.arange(x.shape[1], device=x.device)  # [B T]

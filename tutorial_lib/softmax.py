@@ -6,6 +6,7 @@ Everything here is written out so that it can be read beside the derivation. It 
 Shapes: N examples, C classes, V features.
 """
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -50,12 +51,12 @@ def softmax(
     stays. A logit of -inf gives probability 0; a row of nothing but -inf gives zeros.
 
     Raises:
-        ValueError: the temperature is not positive.
+        ValueError: the temperature is not positive, or too small or too large to divide by.
 
     Equation: eq-softmax, eq-shift, eq-temperature
     """
-    if not temperature > 0:
-        raise ValueError(f"a temperature is positive; got {temperature}")
+    if not 1e-37 < temperature < math.inf:
+        raise ValueError(f"a temperature is positive, above 1e-37, finite; got {temperature}")
     rest, _ = _take_out_top(logits)
     weights = (rest / temperature).exp()
     total = weights.sum(-1, keepdim=True)  # 0 only where no class is possible

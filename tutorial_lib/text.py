@@ -51,7 +51,7 @@ HAN = "\u3005\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 _WORD = re.compile(TOKEN)
 _CHARACTER = re.compile(rf"[{HAN}]|[^\W{HAN}]+(?:'[^\W{HAN}]+)?|[^\w\s]")
 _TAG = re.compile(r"</?[a-zA-Z][^<>]*>")
-_ENTITY = re.compile(r"&#?\w+;")
+_ENTITY = re.compile(r"&#?\w{1,32};")
 # Curly quotes become straight ones; soft hyphens and zero-width marks vanish.
 _CHARACTERS = str.maketrans("‘’“”", "''\"\"", "\u00ad\u200b\ufeff")
 
@@ -247,4 +247,7 @@ def _jieba() -> Any:
         warnings.simplefilter("ignore")
         import jieba
     jieba.setLogLevel(logging.WARNING)
+    # Else it would trust a cache in the temporary folder, which all users of the machine share.
+    jieba.dt.FREQ, jieba.dt.total = jieba.dt.gen_pfdict(jieba.dt.get_dict_file())
+    jieba.dt.initialized = True
     return jieba

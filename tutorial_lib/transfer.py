@@ -241,7 +241,8 @@ def adapt(
     - `lora`: the head learns, and a change of low rank in each attention's query and value, all
       by one rate; at the end it is merged.
 
-    What could not learn before does not learn here either, and all that could can afterwards.
+    In `full` and `gradual` what could not learn before does not learn here either; `features` and
+    `lora` choose for themselves. Afterwards what could learn before can again.
 
     Args:
         batches: with `ids`, `mask` and `labels`, shuffled.

@@ -132,7 +132,8 @@ def curves(source: str, target: str, runs: Sequence[Run]) -> plots.Picture:
     }
     ends = []
     for k, (name, row) in enumerate(shown.items()):
-        means, spreads = zip(*((fmean(v), stdev(v)) for v in row.values()), strict=True)
+        means = [fmean(values) for values in row.values()]
+        spreads = [stdev(values) if len(values) > 1 else 0.0 for values in row.values()]
         ax.errorbar(
             list(row), means, yerr=spreads, label=name, color=plots.COLOURS[k % 7], capsize=2,
             marker=plots.MARKERS[k % 7], linestyle=plots.DASHES[k % 4],

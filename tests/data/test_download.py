@@ -88,6 +88,13 @@ def test_a_short_body_of_unknown_size_is_noticed_by_its_hash(toy, cache):
     assert_whole(cache)
 
 
+def test_a_body_beyond_the_catalogue_s_size_is_not_taken_in(toy, cache):
+    sha256 = hashlib.sha256(TOY).hexdigest()
+    with toy_catalogue(toy_entry(toy_file(sha256=sha256, bytes=HALF))):
+        assert_fails(f"sends more than {HALF:,} bytes")
+    assert not [*cache.rglob("*.part")]
+
+
 def test_a_body_that_is_cut_every_time_is_given_up_and_continued_later(toy, cache):
     toy.faults = ["cut"] * 4
     assert_fails("broke off", "4 times")
@@ -343,3 +350,13 @@ def test_a_damaged_archive_is_said_to_be_so(tmp_path, name, write):
     (tmp_path / name).write_bytes(whole[: len(whole) // 2])
     with pytest.raises(DataError, match="damaged"):
         list(members(tmp_path / name))
+
+
+def test_bytes_that_do_not_decompress_are_said_to_be_damaged(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a", "good and bad, " * 50)
+    content = bytearray((tmp_path / "a.zip").read_bytes())
+    content[31:40] = b"\xff" * 9  # behind the header of 30 bytes and the name
+    (tmp_path / "a.zip").write_bytes(content)
+    with pytest.raises(DataError, match="damaged"):
+        list(members(tmp_path / "a.zip"))

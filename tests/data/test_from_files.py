@@ -187,6 +187,8 @@ def test_a_bad_row_can_be_left_out(tmp_path, capsys, line, complaint):
     "line, complaint",
     [
         (b'{"text": "a", "label": "ham"', "line 3: not JSON"),
+        (b'{"text": "a", "label": ' + b"1" * 5000 + b"}", "line 3: not JSON that can be read"),
+        (b"[" * 100_000, "line 3: not JSON that can be read"),
         (b'["a", "ham"]', "line 3: no fields 'text' and 'label': no object"),
         (b'{"text": "a", "lable": "ham"}', r"line 3: no fields .* only \['lable', 'text'\]"),
         (b'{"text": 7, "label": "ham"}', "line 3: the text is not a string: 7"),

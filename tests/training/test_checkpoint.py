@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from tutorial_lib.training import CheckpointError, TrainConfig, train
-from tutorial_lib.training.checkpoint import FILE, KEY
+from tutorial_lib.training.checkpoint import FILE, KEY, fingerprint
 
 CONFIG = {"epochs": 3, "precision": "no", "lr": 0.01}
 DATA = [torch.randn(8, 4, generator=torch.Generator().manual_seed(i)) for i in range(4)]
@@ -241,6 +241,39 @@ def test_a_later_epoch_of_another_length_is_named(tmp_path):
     data.more = 2
     with pytest.raises(CheckpointError, match="epoch 2 had 4 steps .* now has 6"):
         run(tmp_path, data=data)
+
+
+def test_a_group_longer_than_the_epoch_can_be_taken_up(tmp_path):
+    """A loader that moves on at its end, and whose epochs differ in length."""
+
+    class Epochs(list):
+        epoch = 0
+
+        def __iter__(self):
+            yield from DATA[: len(self)]
+            self.epoch += 1
+
+        def __len__(self):
+            return 4 - self.epoch % 2
+
+        def set_epoch(self, epoch):
+            self.epoch = epoch
+
+    expected = outcome(*run(data=Epochs(), accumulate=9))
+    stop(tmp_path, 6, data=Epochs(), accumulate=9, every=1)
+    assert outcome(*run(tmp_path, Net(), data=Epochs(), accumulate=9, every=1)) == expected
+
+
+@pytest.mark.parametrize("kind", ["column", "sparse", "one number"])
+def test_batches_of_every_layout_are_told_apart(kind):
+    def made(x):
+        x = torch.tensor(x)
+        return {"column": x[:, 1], "sparse": x.to_sparse(), "one number": x[1:, 1]}[kind]
+
+    first, same, other = (
+        fingerprint(1, made([[0.0, 1.0], [0.0, last]]), True) for last in (2.0, 2.0, 3.0)
+    )
+    assert first == same != other
 
 
 def test_validation_belongs_to_the_run(tmp_path):

@@ -60,6 +60,23 @@ def test_the_loss_is_the_smoothed_cross_entropy():
     assert history.loss[1] == pytest.approx(loss().item(), rel=1e-5)
 
 
+def test_in_half_precision_the_loss_is_that_of_its_logits_in_float32():
+    class Linear(Bag):
+        def forward(self, ids, mask):
+            return nn.functional.linear(super().forward(ids, mask), torch.eye(3))
+
+    model, (train, _) = Linear(), both()
+    nn.init.normal_(model.scores.weight)
+    batch = next(iter(train))
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = model(batch["ids"], batch["mask"])
+    assert logits.dtype == torch.bfloat16
+    expected = nn.functional.cross_entropy(logits.float(), batch["labels"])
+    config = TrainConfig(epochs=1, precision="bf16")
+    history = fit_classifier(model, [batch], None, config, progress=False)
+    assert history.loss[0] == pytest.approx(expected.item(), rel=1e-6)
+
+
 def test_word_dropout_hides_that_share_of_tokens_in_training_only():
     model, (train, validation) = Bag(), both()
     fit_classifier(

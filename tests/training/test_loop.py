@@ -7,13 +7,22 @@ import random
 import re
 import signal
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from tutorial_lib.training import TrainConfig, TrainingDiverged, factor, loop, randomness, train
+from tutorial_lib.training import (
+    TrainConfig,
+    TrainingDiverged,
+    factor,
+    interrupts,
+    loop,
+    randomness,
+    train,
+)  # fmt: skip
 from tutorial_lib.training.checkpoint import FILE
 
 PLAIN = {"precision": "no", "clip": None, "weight_decay": 0.0}
@@ -486,6 +495,12 @@ def test_nan_in_a_batch_is_named():
     )
 
 
+def test_nan_in_a_sparse_batch_is_named():
+    x = torch.tensor([[0.0, torch.nan], [1.0, 0.0]]).to_sparse()
+    error = diverge(nn.Linear(2, 1), [x], lambda m, b: torch.sparse.mm(b, m.weight.T).mean())
+    assert error.cause == "the batch's input holds NaN or infinity"
+
+
 def test_too_high_a_rate_is_a_loss_that_overflows():
     x, y = regression()
     model = linear()
@@ -674,6 +689,25 @@ def test_training_works_outside_the_main_thread():
     thread.start()
     thread.join()
     assert found[0].steps == [1, 1]
+
+
+def test_a_job_that_ignores_ctrl_c_goes_on():
+    def interrupt(model, batch):
+        os.kill(os.getpid(), signal.SIGINT)
+        return squared(model, batch)
+
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        assert run(linear(), [regression()], interrupt, epochs=2).steps == [1, 1]
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, handler)
+
+
+def test_a_handler_that_is_not_pythons_is_left_alone(monkeypatch):
+    host = SimpleNamespace(SIGINT=signal.SIGINT, getsignal=lambda number: None)  # sets no handler
+    monkeypatch.setattr(interrupts, "signal", host)
+    assert run(linear(), [regression()], epochs=2).steps == [1, 1]
 
 
 # -- what the user sees ---------------------------------------------------------------------

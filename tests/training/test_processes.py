@@ -51,6 +51,17 @@ def curve(seed=0, folder=None):
     return vars(history) | {"weights": {k: v.tolist() for k, v in model.state_dict().items()}}
 
 
+def halved():
+    """The gradient's norm where the loss comes in half precision."""
+    ids = torch.nn.utils.rnn.pad_sequence(TEXTS[:4], batch_first=True)
+    batch = {"ids": ids, "mask": ids > 0, "labels": LABELS[:4]}
+    config = TrainConfig(epochs=1, lr=0.05, precision="no")
+    history = train(
+        Bag(0), lambda m, b: loss(m, b).bfloat16(), [batch], config=config, progress=False
+    )
+    return history.grad_norm
+
+
 def first_row():
     ids = TEXTS[0][None]
     return {"ids": ids, "mask": ids > 0, "labels": LABELS[:1]}
@@ -94,6 +105,7 @@ def worker(folder):
         # Other initial weights in each process: the first one's must hold.
         "curve": curve(seed=rank, folder=folder),
         "again": curve(seed=rank + 5, folder=folder)["weights"],
+        "halved": halved(),
         "diverging": diverging(),
         "draws": draws(),
         "rows": prepared_rows(),
@@ -126,6 +138,11 @@ def test_the_loss_curve_and_weights_are_those_of_one_process(two):
         for name, values in one["weights"].items():
             found = torch.tensor(process["curve"]["weights"][name])
             torch.testing.assert_close(found, torch.tensor(values), rtol=1e-3, atol=1e-4)
+
+
+def test_gradients_are_exchanged_in_their_own_precision(two):
+    for process in two:
+        assert process["halved"] == pytest.approx(halved(), rel=1e-5)
 
 
 def test_both_processes_hold_the_same_weights_and_scores(two):

@@ -150,9 +150,11 @@ class _Transfer:
             with open(self.part, "ab" if have else "wb") as part, bar:
                 for chunk in answer.iter_content(CHUNK):
                     bar.update(part.write(chunk))
+                    if self.size is not None and part.tell() > self.size:
+                        raise FetchError(f"{answer.url} sends more than {self.size:,} bytes")
         except requests.RequestException as error:
             raise _Interrupted(f"the connection broke off ({_plain(error)})") from error
-        except OSError:  # a full disk: give the room back
+        except (FetchError, OSError):  # not the file, or a full disk: give the room back
             with contextlib.suppress(OSError):
                 self.part.unlink(missing_ok=True)
             raise

@@ -170,6 +170,8 @@ def _read_jsonl(path: Path, text: str, label: str) -> Iterator[Record]:
                 yield Record(place, fault="not UTF-8")
             except json.JSONDecodeError as error:
                 yield Record(place, fault=f"not JSON ({error.msg}, column {error.colno})")
+            except (ValueError, RecursionError) as error:  # too long a number, too many brackets
+                yield Record(place, fault=f"not JSON that can be read ({error})")
             else:
                 if isinstance(found, dict) and {text, label} <= found.keys():
                     yield Record(place, found[text], found[label])

@@ -10,6 +10,7 @@ import io
 import re
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
@@ -180,7 +181,7 @@ def members(archive: Path) -> Iterator[tuple[str, bytes]]:
                     file = stream.extractfile(member) if member.isreg() else None
                     if file is not None:
                         yield member.name, file.read()
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError) as error:
+    except (zipfile.BadZipFile, zlib.error, tarfile.TarError, EOFError, OSError) as error:
         raise DataError(f"{archive.name} is damaged: {error}") from error
 
 

@@ -66,7 +66,8 @@ def fingerprint(batches: int, first: Any, validated: bool) -> dict[str, Any]:
     digest = hashlib.sha256()
     for name, tensor in tensors_of(first):
         digest.update(f"{name} {_kind(tensor)} ".encode())
-        digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy())
+        flat = tensor.detach().cpu().flatten().clone(memory_format=torch.contiguous_format)
+        digest.update(flat.view(torch.uint8).numpy())
     return {
         "batches": batches,
         "first batch's hash": digest.hexdigest()[:16],

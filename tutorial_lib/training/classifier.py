@@ -43,11 +43,15 @@ def fit_classifier(
 
     def loss(model: nn.Module, batch: dict[str, Any]) -> Tensor:
         ids = text.drop_words(batch["ids"], batch["mask"], word_dropout)
-        return softmax.cross_entropy(model(ids, batch["mask"]), batch["labels"], smoothing)
+        logits = model(ids, batch["mask"])
+        full = torch.promote_types(logits.dtype, torch.float32)  # half precision is for matrices
+        return softmax.cross_entropy(logits.to(full), batch["labels"], smoothing)
 
     def accuracy(model: nn.Module) -> dict[str, float]:
-        labels = predict(model, lambda _, batch: batch["labels"], validation).numpy()
-        return {"accuracy": float((predict_classes(model, validation) == labels).mean())}
+        def right(model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+            return model(batch["ids"], batch["mask"]).argmax(1) == batch["labels"]
+
+        return {"accuracy": predict(model, right, validation).double().mean().item()}
 
     config = dataclasses.replace(config or TrainConfig(), monitor="max accuracy")
     return train(

@@ -16,8 +16,11 @@ class Interrupts:
 
     def __init__(self) -> None:
         self.holding = self.pending = self.torn = False
-        # Python runs signal handlers in the main thread, and lets only it set them.
-        self.active = threading.current_thread() is threading.main_thread()
+        # Python runs signal handlers in the main thread, and lets only it set them. Where Ctrl-C is
+        # ignored, or a host program's affair, there is no handler of Python's.
+        self.active = threading.current_thread() is threading.main_thread() and callable(
+            signal.getsignal(signal.SIGINT)
+        )
 
     def __enter__(self) -> "Interrupts":
         if self.active:

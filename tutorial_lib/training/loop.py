@@ -222,13 +222,13 @@ class _Run:
     def _groups(self) -> Iterator[list[Any]]:
         """Yield the batches of each step, with the random numbers of that step set."""
         self._seed(self.state.epoch, 0)
-        iterator = iter(self.batches)
+        count, iterator = len(self.batches), iter(self.batches)  # its end begins the next epoch
         for step in itertools.count(1):
             group = list(itertools.islice(iterator, self.config.accumulate))
             if not group:
                 return
             if self.folder and not self.state.inputs:
-                self.state.inputs = self._fingerprint(group[0])
+                self.state.inputs = self._fingerprint(count, group[0])
             if self.updater.here.num_processes > 1:  # the same data, but dropout of its own
                 self._seed(self.state.epoch, step, self.updater.here.process_index + 1)
             yield group
@@ -238,10 +238,10 @@ class _Run:
         """Look at the first batch of the first epoch again."""
         self._set_epoch(0)
         self._seed(0, 0)
-        return self._fingerprint(next(iter(self.batches), None))
+        return self._fingerprint(len(self.batches), next(iter(self.batches), None))
 
-    def _fingerprint(self, first: Any) -> dict[str, Any]:
-        return checkpoint.fingerprint(len(self.batches), first, self.validate is not None)
+    def _fingerprint(self, count: int, first: Any) -> dict[str, Any]:
+        return checkpoint.fingerprint(count, first, self.validate is not None)
 
     def _set_epoch(self, epoch: int) -> None:
         if hasattr(self.batches, "set_epoch"):

@@ -146,6 +146,7 @@ class Updater:
         """Sum loss and gradients over all processes, in one exchange."""
         if self.here.num_processes == 1:
             return loss
+        loss = loss.to(torch.promote_types(loss.dtype, torch.float32))  # gradients travel with it
         parameters = list(self.parameters.values())
         has = torch.tensor([p.grad is not None for p in parameters], device=loss.device)
         grads = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
@@ -213,7 +214,10 @@ def _rows(batch: Any, where: str) -> int:
 
 def tensors_of(batch: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
     """Yield every tensor in a batch with its name."""
-    if isinstance(batch, Tensor):
+    if isinstance(batch, Tensor) and batch.is_sparse:
+        batch = batch.coalesce()
+        yield from tensors_of([batch.indices(), batch.values()], name)
+    elif isinstance(batch, Tensor):
         yield name or "input", batch
     elif isinstance(batch, Mapping):
         for key, value in batch.items():
