@@ -227,6 +227,20 @@ def test_what_the_prose_says_of_transfer():
         assert scratch - full > 0.1 and -0.005 < same - scratch < 0.015
 
 
+def test_what_the_prose_says_of_ranks():
+    """No rank of LoRA is told from fine-tuning of everything; all are behind on average."""
+    run = next(run for run in RUNS if run.task == "transfer-ranks")
+    assert run.hyperparameters["rank"] == [1, 2, 4, 8, 16, 32]
+    assert len(run.seeds) == 3 and run.hyperparameters["labels"] == [500]
+    for rank in run.hyperparameters["rank"]:
+        gap = f"rank {rank} minus full"
+        assert -2.5 < 100 * run.mean(gap) < -0.5
+        told = min(run.metrics[f"{gap}, low"]) > 0 or max(run.metrics[f"{gap}, high"]) < 0
+        assert not told
+    assert run.mean("rank 1, trained parameters") == 1538
+    assert 1.9e6 < run.mean("full, trained parameters") < 1.95e6
+
+
 NETWORKS = ("textcnn", "lstm", "transformer")
 
 
