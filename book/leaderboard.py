@@ -9,7 +9,7 @@ import statistics
 from collections.abc import Callable, Sequence
 
 from tutorial_lib.results import Run
-from tutorial_lib.tables import CHANGED, percent
+from tutorial_lib.tables import CHANGED, markdown, percent
 
 TICKS = {1: "1 s", 10: "10 s", 60: "1 min", 600: "10 min", 3600: "1 h", 36_000: "10 h"}
 LEFT, RIGHT, TOP, LINE = 46, 400, 14, 20  # of a chart; its names stand right of it
@@ -38,7 +38,7 @@ def board(runs: Sequence[Run]) -> str:
     best = {
         name: max(columns[name].values(), key=lambda run: run.mean("accuracy")) for name in names
     }
-    lines = ["| model | " + " | ".join(names) + " |", "|---|" + "--:|" * len(names)]
+    rows = []
     for model in models:
         cells = []
         for name in names:
@@ -46,8 +46,8 @@ def board(runs: Sequence[Run]) -> str:
             value = f"{100 * run.mean('accuracy'):.1f}" if run else ""
             value = f"**{value}**" if run is best[name] else value
             cells.append(link(run, value) if run else "")
-        lines.append(f"| {model} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+        rows.append([model, *cells])
+    return markdown(["model", *names], "l" + "r" * len(names), rows)
 
 
 # Of the mini-ALBERT, in per cent, set before it was trained; with 100 labels, over "from scratch".
@@ -75,10 +75,7 @@ def pretraining(runs: Sequence[Run]) -> str:
         if run.model in READERS and column(run) in protocol:
             rows.setdefault(column(run), {})[READERS[run.model]] = run  # the best comes last
     names = READERS.values()
-    lines = [
-        "| data | " + " | ".join(names) + " | goal | missing |",
-        "|---|" + "--:|" * (len(names) + 2),
-    ]
+    lines = []
     for data, row in sorted(rows.items()):
         cells = [
             link(row[name], percent(row[name].metrics["accuracy"])) if name in row else "—"
@@ -92,8 +89,9 @@ def pretraining(runs: Sequence[Run]) -> str:
             cells += [f"{goal:.1f}", f"{missing:.1f}"]
         else:
             cells += ["—", "—"]
-        lines.append(f"| {data} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+        lines.append([data, *cells])
+    head = ["data", *names, "goal", "missing"]
+    return markdown(head, "l" + "r" * (len(head) - 1), lines)
 
 
 def column(run: Run) -> str:

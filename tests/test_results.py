@@ -337,5 +337,5 @@ def test_an_ablation_shows_each_change_and_its_difference_seed_by_seed():
         measured.metrics[tables.CHANGED + "more words"] = accuracy
     head, _, base, changed = tables.ablation(record.run()).splitlines()
     assert head == "| Toy | accuracy | difference |"
-    assert base == "| the recipe as it is | 80.0 ± 10.0 | |"
+    assert base == "| the recipe as it is | 80.0 ± 10.0 |  |"
     assert changed == "| more words | 82.0 ± 10.5 | +2.0 ± 1.0 |"

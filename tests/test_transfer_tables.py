@@ -119,17 +119,17 @@ def test_distance_stands_beside_each_familys_gain_and_correlations_below():
     gains = {"NB-SVM": [-10, -8, 10 / 3], "LSTM": [30, 14, -10]}
     as_is = {"NB-SVM": [0.6, 0.6, 0.95], "LSTM": [0.1, 0.68, 0.02]}
     one, two = (np.corrcoef([1.2, 1.6, 1.9], points)[0, 1] for points in gains.values())
-    assert lines[5] == f"| correlation with the distance | | | {one:+.2f} | {two:+.2f} |"
+    assert lines[5] == f"| correlation with the distance |  |  | {one:+.2f} | {two:+.2f} |"
     one, two = (np.corrcoef(as_is[name], points)[0, 1] for name, points in gains.items())
     assert lines[6:] == [
-        f"| correlation with the accuracy of *source only* | | | {one:+.2f} | {two:+.2f} |"
+        f"| correlation with the accuracy of *source only* |  |  | {one:+.2f} | {two:+.2f} |"
     ]
 
 
 def test_a_family_without_a_run_has_a_dash_beside_the_distance():
     lines = transfer_tables.distances({**GRID, ("shop", "film"): GRID["shop", "film"][:1]})
     assert "| shop | film | 1.20 | -10.0 | — |" in lines.splitlines()
-    assert lines.splitlines()[-2] == "| correlation with the distance | | | — | — |"
+    assert lines.splitlines()[-2] == "| correlation with the distance |  |  | — | — |"
     assert lines.splitlines()[-1].endswith("| — | — |")
 
 

@@ -1,11 +1,23 @@
 """Recorded runs as Markdown: the only source of the tables in the book."""
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from tutorial_lib.results import Run
 
 CHANGED = "accuracy, "  # begins the names of an ablation's metrics: one change each
+
+
+def markdown(head: Sequence[str], align: str, rows: Iterable[Sequence[str]]) -> str:
+    """Return a Markdown table.
+
+    Args:
+        align: a letter for each column, `l` or `r`.
+        rows: of as many cells as the head.
+    """
+    marks = "|".join({"l": "---", "r": "--:"}[letter] for letter in align)
+    lines = [f"| {' | '.join(head)} |", f"|{marks}|"]
+    return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)])
 
 
 def table(runs: Sequence[Run], metric: str = "accuracy") -> str:
@@ -15,39 +27,38 @@ def table(runs: Sequence[Run], metric: str = "accuracy") -> str:
     the 95 % bootstrap over the test texts; minutes are processor time. A model's name leads to
     `#run-` and the task.
     """
-    lines = [
-        f"| model | data | scored on | {metric} | 95 % interval | parameters | minutes | MB |",
-        "|---|---|---|--:|--:|--:|--:|--:|",
-    ]
+    rows = []
     for run in sorted((r for r in runs if metric in r.metrics), key=lambda r: -r.mean(metric)):
-        value = f"{100 * run.mean(metric):.1f} ± {100 * run.spread(metric):.1f} ({len(run.seeds)})"
         interval = "—"
         if metric == "accuracy" and run.classes:
             _, low, high = run.interval()
             interval = f"{100 * low:.1f} – {100 * high:.1f}"
         partial = " (partial)" if run.data["partial"] else ""
-        lines.append(
-            f'| <a href="#run-{run.task}">{run.model}</a> | '
-            f"{run.data['name']}{partial} | {run.protocol} | {value} | {interval} "
-            f"| {run.parameters:,} | {statistics.fmean(run.cpu_seconds) / 60:.2f} "
-            f"| {run.peak_memory_mb:,.0f} |"
-        )
-    return "\n".join(lines)
+        rows.append(
+            [
+                f'<a href="#run-{run.task}">{run.model}</a>', run.data["name"] + partial,
+                run.protocol, f"{percent(run.metrics[metric])} ({len(run.seeds)})", interval,
+                f"{run.parameters:,}", f"{statistics.fmean(run.cpu_seconds) / 60:.2f}",
+                f"{run.peak_memory_mb:,.0f}",
+            ]
+        )  # fmt: skip
+    head = ["model", "data", "scored on", metric]
+    return markdown([*head, "95 % interval", "parameters", "minutes", "MB"], "lllrrrrr", rows)
 
 
 def details(run: Run) -> str:
     """Return everything else about a run as Markdown: every metric, settings, data, machine."""
-    lines = ["| metric | mean | standard deviation | lowest | highest |", "|---|--:|--:|--:|--:|"]
+    found = []
     for name, values in run.metrics.items():
         row = (run.mean(name), run.spread(name), min(values), max(values))
-        lines.append(f"| {name} | " + " | ".join(f"{number:.4f}" for number in row) + " |")
+        found.append([name, *(f"{number:.4f}" for number in row)])
     settings = ", ".join(f"{name} = {value}" for name, value in run.hyperparameters.items())
     rows = ", ".join(f"{name} {count:,}" for name, count in run.data["rows"].items())
     partial = f" Partial: {run.data['partial']}." if run.data["partial"] else ""
     machine = run.environment
     return "\n".join(
         [
-            *lines,
+            markdown(["metric", "mean", "standard deviation", "lowest", "highest"], "lrrrr", found),
             "",
             f"- Repeat it: `{run.command}` at commit `{run.commit}`",
             f"- Data: {run.data['title']}; rows: {rows}.{partial}",
@@ -63,17 +74,9 @@ def details(run: Run) -> str:
 def side_by_side(runs: Sequence[Run], prefix: str) -> str:
     """Return the metrics whose names begin with `prefix`, one row each, one column a model."""
     names = [name.removeprefix(prefix) for name in runs[0].metrics if name.startswith(prefix)]
-    lines = [
-        f"| {prefix.strip(' :')} | " + " | ".join(run.model for run in runs) + " |",
-        "|---|" + "--:|" * len(runs),
-    ]
-    for name in names:
-        cells = [
-            f"{100 * run.mean(prefix + name):.1f} ± {100 * run.spread(prefix + name):.1f}"
-            for run in runs
-        ]
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+    head = [prefix.strip(" :"), *(run.model for run in runs)]
+    rows = ([name, *(percent(run.metrics[prefix + name]) for run in runs)] for name in names)
+    return markdown(head, "l" + "r" * len(runs), rows)
 
 
 def ablation(run: Run) -> str:
@@ -82,17 +85,12 @@ def ablation(run: Run) -> str:
     The difference is taken seed by seed: its mean, then its standard deviation.
     """
     base = run.metrics["accuracy"]
-    lines = [
-        f"| {run.model} | accuracy | difference |",
-        "|---|--:|--:|",
-        f"| the recipe as it is | {percent(base)} | |",
-    ]
+    rows = [["the recipe as it is", percent(base), ""]]
     for name, values in run.metrics.items():
         if name.startswith(CHANGED):
             difference = [value - before for value, before in zip(values, base, strict=True)]
-            changed, gain = name.removeprefix(CHANGED), percent(difference, "+")
-            lines.append(f"| {changed} | {percent(values)} | {gain} |")
-    return "\n".join(lines)
+            rows.append([name.removeprefix(CHANGED), percent(values), percent(difference, "+")])
+    return markdown([run.model, "accuracy", "difference"], "lrr", rows)
 
 
 FASTER = ", times as fast"  # in the names of a comparison's metrics, after what is timed
@@ -105,23 +103,23 @@ def speeds(runs: Sequence[Run]) -> str:
     It is the mean over the seeds, with the lowest and the highest in brackets; accuracies are
     those of whole epochs.
     """
-    lines = [
-        "| comparison | data | of | times as fast | accuracy of each | machine |",
-        "|---|---|---|--:|--:|---|",
-    ]
+    rows = []
     for run in runs:
         both = [percent(v) for name, v in run.metrics.items() if name.startswith(SCORED)]
         for name, ratios in run.metrics.items():
             if FASTER in name:
                 low, high = min(ratios), max(ratios)
                 scored = ", ".join(both) if name.startswith("epoch") else "—"
-                lines.append(
-                    f'| <a href="#run-{run.task}">{run.model}</a> | {run.data["name"]} '
-                    f"| a training {name.replace(FASTER, '')} "
-                    f"| {run.mean(name):.2f} ({low:.2f} – {high:.2f}) "
-                    f"| {scored} | {run.environment['device_name']} |"
-                )
-    return "\n".join(lines)
+                rows.append(
+                    [
+                        f'<a href="#run-{run.task}">{run.model}</a>', run.data["name"],
+                        f"a training {name.replace(FASTER, '')}",
+                        f"{run.mean(name):.2f} ({low:.2f} – {high:.2f})",
+                        scored, run.environment["device_name"],
+                    ]
+                )  # fmt: skip
+    head = ["comparison", "data", "of", "times as fast", "accuracy of each", "machine"]
+    return markdown(head, "lllrrl", rows)
 
 
 # Columns of `bounds`: heading, metric, decimals.
@@ -144,10 +142,7 @@ def bounds(runs: Sequence[Run]) -> str:
     Each number is the mean over seeds, then the standard deviation; a dash stands where a model
     has no such number, as a language model without a code has no KL.
     """
-    lines = [
-        "| model | parameters | " + " | ".join(heading for heading, _, _ in BOUNDS) + " |",
-        "|---|--:|" + "--:|" * len(BOUNDS),
-    ]
+    rows = []
     for run in sorted(runs, key=lambda run: run.mean("loss")):
         cells = [
             f"{run.mean(metric):.{n}f} ± {run.spread(metric):.{n}f}"
@@ -155,8 +150,9 @@ def bounds(runs: Sequence[Run]) -> str:
             else "—"
             for _, metric, n in BOUNDS
         ]
-        lines.append(f"| {run.model} | {run.parameters:,} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+        rows.append([run.model, f"{run.parameters:,}", *cells])
+    head = ["model", "parameters", *(heading for heading, _, _ in BOUNDS)]
+    return markdown(head, "l" + "r" * (len(head) - 1), rows)
 
 
 def by_labels(run: Run) -> str:
@@ -171,18 +167,15 @@ def by_labels(run: Run) -> str:
             method, amount = metric.removesuffix(" labels").rsplit(", ", 1)
             cells.setdefault(method, {})[int(amount.replace(",", ""))] = percent(values)
     amounts = sorted({amount for row in cells.values() for amount in row})
-    lines = [
-        "| accuracy with so many labels | " + " | ".join(f"{n:,}" for n in amounts) + " |",
-        "|---|" + "--:|" * len(amounts),
+    head = ["accuracy with so many labels", *(f"{n:,}" for n in amounts)]
+    rows = ([method, *(row.get(n, "—") for n in amounts)] for method, row in cells.items())
+    gaps = [
+        [metric, *(f"{100 * run.mean(metric + end):+.1f}" for end in ("", ", low", ", high"))]
+        for metric in run.metrics
+        if f"{metric}, low" in run.metrics
     ]
-    for method, row in cells.items():
-        lines.append(f"| {method} | " + " | ".join(row.get(n, "—") for n in amounts) + " |")
-    lines += ["", "| difference | mean | from | to |", "|---|--:|--:|--:|"]
-    for metric in run.metrics:
-        if f"{metric}, low" in run.metrics:
-            three = (run.mean(metric + end) for end in ("", ", low", ", high"))
-            lines.append(f"| {metric} | " + " | ".join(f"{100 * v:+.1f}" for v in three) + " |")
-    return "\n".join(lines)
+    accuracies = markdown(head, "l" + "r" * len(amounts), rows)
+    return accuracies + "\n\n" + markdown(["difference", "mean", "from", "to"], "lrrr", gaps)
 
 
 def percent(values: Sequence[float], sign: str = "") -> str:

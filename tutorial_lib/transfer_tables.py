@@ -12,7 +12,7 @@ import numpy as np
 
 from tutorial_lib import plots
 from tutorial_lib.results import Run
-from tutorial_lib.tables import percent
+from tutorial_lib.tables import markdown, percent
 
 AT = 100  # labels, where the runs hold intervals
 LABELS = " labels"
@@ -71,21 +71,14 @@ def by_amount(runs: Sequence[Run]) -> str:
             table[family(run), ONLY] = {0: run.metrics[ONLY]}
     columns = columns if any(0 in row for row in table.values()) else columns[1:]
     best = {n: max(fmean(row[n]) for row in table.values() if n in row) for n in columns}
-    lines = [
-        "| family | method | " + " | ".join(f"{n:,}" for n in columns) + " |",
-        "|---|---|" + "--:|" * len(columns),
-    ]
+    lines = []
     families = list(dict.fromkeys(family(run) for run in runs))
     for (name, method), row in sorted(table.items(), key=lambda item: families.index(item[0][0])):
-        cells = [
-            (f"**{percent(row[n])}**" if fmean(row[n]) == best[n] else percent(row[n]))
-            if n in row
-            else "—"
-            for n in columns
-        ]
-        numbers = " | ".join(cells).replace(" ± ", "\u00a0±\u00a0")  # each on one line
-        lines.append(f"| {name} | {method} | {numbers} |")
-    return "\n".join(lines)
+        cells = {n: percent(values).replace(" ", "\u00a0") for n, values in row.items()}
+        cells |= {n: f"**{cells[n]}**" for n in row if fmean(row[n]) == best[n]}
+        lines.append([name, method, *(cells.get(n, "—") for n in columns)])
+    head = ["family", "method", *(f"{n:,}" for n in columns)]
+    return markdown(head, "ll" + "r" * len(columns), lines)
 
 
 def differences(runs: Sequence[Run]) -> str:
@@ -95,10 +88,7 @@ def differences(runs: Sequence[Run]) -> str:
     every seed lies on one side of 0; else no verdict is given.
     """
     others = (SCRATCH, START, ONLY, COUNTS)
-    lines = [
-        "| family | method | " + " | ".join(f"minus {other}" for other in others) + " |",
-        "|---|---|" + "--:|" * len(others),
-    ]
+    lines = []
     for run in runs:
         rows: dict[str, dict[str, str]] = {}
         for name in run.metrics:
@@ -106,9 +96,9 @@ def differences(runs: Sequence[Run]) -> str:
                 method, other = name.removeprefix(f"{AT} labels: ").split(" minus ")
                 rows.setdefault(method, {})[other] = _interval(run, name)
         for method, row in rows.items():
-            cells = (row.get(other, "—") for other in others)
-            lines.append(f"| {family(run)} | {method} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+            lines.append([family(run), method, *(row.get(other, "—") for other in others)])
+    head = ["family", "method", *(f"minus {other}" for other in others)]
+    return markdown(head, "ll" + "r" * len(others), lines)
 
 
 def _interval(run: Run, name: str) -> str:
@@ -190,13 +180,10 @@ def distances(grid: Pairs) -> str:
             as_is = [np.nan if run is None else run.mean(ONLY) for run in there]
             rows.append((of_family[COUNTS].mean("distance"), pair, gain, as_is))
     rows.sort()
-    lines = [
-        "| source | target | distance | " + " | ".join(names) + " |",
-        "|---|---|--:|" + "--:|" * len(names),
-    ]
-    for distance, (source, target), gain, _ in rows:
-        cells = " | ".join("—" if np.isnan(points) else f"{100 * points:+.1f}" for points in gain)
-        lines.append(f"| {source} | {target} | {distance:.2f} | {cells} |")
+    lines = []
+    for distance, pair, gain, _ in rows:
+        cells = ("—" if np.isnan(points) else f"{100 * points:+.1f}" for points in gain)
+        lines.append([*pair, f"{distance:.2f}", *cells])
     measures = {
         "the distance": lambda row, k: row[0],
         f"the accuracy of *{ONLY}*": lambda row, k: row[3][k],
@@ -208,8 +195,8 @@ def distances(grid: Pairs) -> str:
             cells.append(
                 f"{np.corrcoef(np.transpose(there))[0, 1]:+.2f}" if len(there) > 2 else "—"
             )
-        lines.append(f"| correlation with {name} | | | {' | '.join(cells)} |")
-    return "\n".join(lines)
+        lines.append([f"correlation with {name}", "", "", *cells])
+    return markdown(["source", "target", "distance", *names], "ll" + "r" * (1 + len(names)), lines)
 
 
 def guide(grid: Pairs) -> str:
@@ -218,10 +205,7 @@ def guide(grid: Pairs) -> str:
     The pairs stand from near to far. The best is chosen on the scored texts themselves, so its
     lead is somewhat too large; at 100 labels it has its interval and verdict.
     """
-    lines = [
-        "| distance | source | target | labels | best mean | accuracy | lead over NB-SVM |",
-        "|--:|---|---|--:|---|--:|--:|",
-    ]
+    lines = []
     far = {
         pair: run.mean("distance") for pair, runs in grid.items() for run in runs
         if "distance" in run.metrics
@@ -240,9 +224,9 @@ def guide(grid: Pairs) -> str:
             elif n in table.get((COUNTS, COUNTS), {}):
                 lead = f"{100 * (fmean(row[n]) - fmean(table[COUNTS, COUNTS][n])):+.1f}"
             best = name if name == method else f"{name}, {method}"
-            cells = (distance, *pair, f"{n:,}", best, percent(row[n]), lead)
-            lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+            lines.append([distance, *pair, f"{n:,}", best, percent(row[n]), lead])
+    head = ["distance", "source", "target", "labels", "best mean", "accuracy", "lead over NB-SVM"]
+    return markdown(head, "rllrlrr", lines)
 
 
 def forgotten(grid: Pairs) -> str:
@@ -256,11 +240,8 @@ def forgotten(grid: Pairs) -> str:
             if name.startswith(FORGOTTEN)
         )
     )
-    lines = [
-        "| source | target | family | before | " + " | ".join(methods) + " |",
-        "|---|---|---|--:|" + "--:|" * len(methods),
-    ]
-    for (source, target), runs in grid.items():
+    lines = []
+    for pair, runs in grid.items():
         for run in runs:
             if "source accuracy" in run.metrics:
                 cells = [
@@ -270,38 +251,33 @@ def forgotten(grid: Pairs) -> str:
                     for method in methods
                 ]
                 before = percent(run.metrics["source accuracy"])
-                row = f"{source} | {target} | {family(run)} | {before} | {' | '.join(cells)}"
-                lines.append(f"| {row} |")
-    return "\n".join(lines)
+                lines.append([*pair, family(run), before, *cells])
+    head = ["source", "target", "family", "before", *methods]
+    return markdown(head, "lll" + "r" * (1 + len(methods)), lines)
 
 
 def ranks(run: Run) -> str:
     """Return LoRA's accuracy by its rank, with the numbers that were trained."""
-    lines = ["| rank | trained numbers | kB | accuracy | minus full |", "|---|--:|--:|--:|--:|"]
+    lines = []
     for name, values in run.metrics.items():
         if name.endswith(", accuracy"):
             way = name.removesuffix(", accuracy")
             trained = round(run.mean(f"{way}, trained parameters"))
             gap = _interval(run, f"{way} minus full") if f"{way} minus full" in run.metrics else "—"
-            cells = way, f"{trained:,}", f"{4 * trained / 1e3:,.0f}", percent(values), gap
-            lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+            lines.append([way, f"{trained:,}", f"{4 * trained / 1e3:,.0f}", percent(values), gap])
+    return markdown(["rank", "trained numbers", "kB", "accuracy", "minus full"], "lrrrr", lines)
 
 
 def parts(runs: Sequence[Run]) -> str:
     """Return what a part of a source's model gives, a row for each pair of domains."""
     found = [name.removesuffix(", accuracy") for name in runs[0].metrics if ", acc" in name]
     first, *others = found
-    lines = [
-        f"| source | target | {first} | " + " | ".join(others) + " |",
-        "|---|---|" + "--:|" * len(found),
-    ]
+    lines = []
     for run in runs:
         cells = [run.hyperparameters["source"], run.data["name"]]
         cells.append(percent(run.metrics[f"{first}, accuracy"]))
-        cells += [_interval(run, f"{name} minus {first}") for name in others]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+        lines.append(cells + [_interval(run, f"{name} minus {first}") for name in others])
+    return markdown(["source", "target", *found], "ll" + "r" * len(found), lines)
 
 
 def _gain(run: Run) -> float:
