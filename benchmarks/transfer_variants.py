@@ -1,11 +1,13 @@
-"""What matters in carrying a model over: the rank of LoRA's change, and the part that is carried.
+"""What matters in a transfer: LoRA's rank, the part that is carried, the source's classes.
 
     python -m benchmarks.transfer_variants [TASK ...]     (all tasks when none is named)
 
 `transfer-ranks` fine-tunes the mini-ALBERT from imdb to kitchen in full and by LoRA of several
 ranks. `transfer-parts-SOURCE-TARGET` gives a TextCNN only the source's word vectors, or only its
-filters. Sources, labels and what is scored are as in `benchmarks.transfer`, with 500 labels. Writes
-book/results/TASK.json as soon as a task is done; what was stopped goes on at the same commit.
+filters: both with 500 labels. `transfer-balanced-SOURCE-TARGET` gives NB-SVM, with 100, a source
+with as many texts of each class. Sources, labels and what is scored are as in
+`benchmarks.transfer`. Writes book/results/TASK.json as soon as a task is done; what was stopped
+goes on at the same commit.
 """
 
 import copy
@@ -14,14 +16,16 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
 from benchmarks import HALF_DONE, chosen, finish, with_ends
 from benchmarks.families import FAMILIES, Family
-from benchmarks.transfer import JOURNEYS, SEEDS, Domain, Source, recorder
+from benchmarks.transfer import AT, DOMAINS, JOURNEYS, SEEDS, Domain, Source, recorder
 from tutorial_lib import evaluation, lora
 from tutorial_lib import transfer_probes as tp
+from tutorial_lib.baselines import nbsvm
 from tutorial_lib.results import Recorder
 from tutorial_lib.transfer_probes import Texts
 
@@ -103,11 +107,49 @@ def parts(
         yield name, model, sum(p.numel() for p in model.parameters())
 
 
+def balanced(task: str, names: tuple[str, str]) -> Recorder:
+    """Measure what a source gives NB-SVM, with all its texts and with as many of each class."""
+    source, target = (Domain.read(name) for name in names)
+    title, module = "NB-SVM, the source's classes balanced", "benchmarks.transfer_variants"
+    record = recorder(task, title, names, None, [AT], module=module)
+    whole, truth = source.of_classes(source.places(target.classes)), target.score.labels
+    for seed in record.left(SEEDS, HALF_DONE):
+        with record.measure(seed) as run:
+            few, even = target.learn.few(AT, seed), of_one_size(whole, seed)
+            learned = {
+                "target": few, "source": whole, "balanced source": even,
+                "target and source": whole + few, "target and balanced source": even + few,
+            }  # fmt: skip
+            says = {name: tp.nbsvm(texts, target.score, seed) for name, texts in learned.items()}
+            for name, said in says.items():
+                run.metrics[f"{name}, accuracy"] = float((said == truth).mean())
+                run.metrics[f"{name}, said {target.classes[1]}"] = float((said == 1).mean())
+                if name != "target":
+                    gap = evaluation.paired_bootstrap(truth, said, says["target"], 2)
+                    run.metrics |= with_ends(f"{name} minus target", gap)
+    record.parameters = nbsvm(*learned["target and source"], target.score.strings)[1]
+    return record
+
+
+def of_one_size(texts: Texts, seed: int) -> Texts:
+    """Return as many texts of each class as there are of the rarest, drawn by the seed."""
+    order = np.random.default_rng(seed).permutation(len(texts.labels))
+    sizes = np.bincount(texts.labels)
+    rows = np.concatenate(
+        [order[texts.labels[order] == c][: sizes.min()] for c in range(len(sizes))]
+    )
+    return Texts([texts.strings[row] for row in rows], texts.labels[rows])
+
+
 TASKS: dict[str, Callable[[str], Recorder]] = {
     f"transfer-parts-{'-'.join(names)}": functools.partial(
         variants, title="by what is carried over", names=names, kind="textcnn", ways=parts
     )
     for names in JOURNEYS
+}
+TASKS |= {
+    f"transfer-balanced-finance-{target}": functools.partial(balanced, names=("finance", target))
+    for target in DOMAINS
 }
 TASKS["transfer-ranks"] = functools.partial(
     variants, title="LoRA by rank", names=("imdb", "kitchen"), kind="mini-albert", ways=ranks,

@@ -152,6 +152,14 @@ def transfer_page(root: Path = ROOT) -> str:
             "Nothing: accuracy; the others: points above that.",
             _wide(transfer_tables.parts(carried)),
         ]
+    even = [run for run in runs if run.task.startswith("transfer-balanced-")]
+    if even:
+        parts += [
+            "## A source whose classes are of unequal size",
+            "NB-SVM with 100 labels of the target. Of the source's praise and blame, seven in ten "
+            "are praise; *balanced*: as many of each. Target: accuracy; the others: points above.",
+            _wide(transfer_tables.parts(even)),
+        ]
     parts += [
         f"## LoRA by its rank\n\n{transfer_tables.ranks(run)}"
         for run in runs

@@ -248,3 +248,24 @@ def test_no_domain_is_its_own_source():
     pairs = {task.keywords["names"] for task in grid.TASKS.values() if hasattr(task, "keywords")}
     assert len(pairs) == 13 and all(a != b for a, b in pairs)
     assert len(grid.TASKS) == 13 * (len(grid.FAMILIES) + 1)
+
+
+def test_a_balanced_source_has_as_many_of_each_class_and_all_are_its_own():
+    texts = Texts([f"text {n}" for n in range(30)], np.array([1] * 20 + [0] * 10))
+    even = variants.of_one_size(texts, seed=0)
+    assert np.bincount(even.labels).tolist() == [10, 10] and len(set(even.strings)) == 20
+    label = dict(zip(texts.strings, texts.labels, strict=True))
+    assert [label[string] for string in even.strings] == even.labels.tolist()
+    assert variants.of_one_size(texts, seed=0).strings == even.strings
+    assert variants.of_one_size(texts, seed=1).strings != even.strings
+
+
+def test_what_a_source_gives_is_what_nb_svm_says_after_it(small_grid, monkeypatch):
+    run = variants.balanced("t", NAMES).run()
+    for way in ("source", "balanced source", "target and source", "target and balanced source"):
+        gap = run.mean(f"{way}, accuracy") - run.mean("target, accuracy")
+        assert run.mean(f"{way} minus target") == pytest.approx(gap)
+    source, target = (grid.Domain.read(name) for name in NAMES)
+    whole = source.of_classes(source.places(target.classes))
+    says = grid.tp.nbsvm(whole, target.score, 0)
+    assert run.metrics["source, accuracy"][0] == (says == target.score.labels).mean()
