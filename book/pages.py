@@ -134,6 +134,10 @@ def transfer_page(root: Path = ROOT) -> str:
                 f"## From {source} to {target}",
                 transfer_tables.curves(source, target, some)._repr_html_(),
                 _wide(transfer_tables.by_amount(some)),
+            ]
+            if any(name.endswith(", macro F1") for name in some[0].metrics):
+                parts += ["Macro F1:", _wide(transfer_tables.by_amount(some, ", macro F1"))]
+            parts += [
                 f"With {transfer_tables.AT} labels, in points, with 95 % intervals:",
                 _wide(transfer_tables.differences(some)),
             ]

@@ -90,6 +90,15 @@ def test_differences_are_means_of_values_and_ends():
     assert lines[2:] == ["| LSTM | full | +20.0 [+10.0, +30.0] | — | — | +0.0 [-10.0, +10.0] |"]
 
 
+def test_another_measure_has_a_table_of_its_own():
+    metrics = {"full, 20 labels": [0.5, 0.5], "full, 20 labels, macro F1": [0.2, 0.4]}
+    run = made("LSTM", "film", "shop", metrics | {"source only": [0.9, 0.9]})
+    lines = transfer_tables.by_amount([run], ", macro F1").replace("\u00a0", " ").splitlines()
+    assert lines[0] == "| family | method | 20 |"
+    assert lines[2:] == ["| LSTM | full | **30.0 ± 14.1** |"]
+    assert "macro F1" not in transfer_tables.by_amount([run])
+
+
 @pytest.mark.parametrize(
     ("lows", "highs", "said"),
     [

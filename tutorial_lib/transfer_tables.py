@@ -47,27 +47,31 @@ def amounts(run: Run) -> list[int]:
     return sorted(int(name.removesuffix(LABELS)) for name in names)
 
 
-def ways(runs: Sequence[Run]) -> dict[tuple[str, str], dict[int, list[float]]]:
-    """Return the accuracies of each family and method by amount; NB-SVM once."""
+def ways(runs: Sequence[Run], measure: str = "") -> dict[tuple[str, str], dict[int, list[float]]]:
+    """Return the accuracies of each family and method by amount, or another measure; NB-SVM once.
+
+    Args:
+        measure: as the names of its metrics end, such as `, macro F1`.
+    """
     found: dict[tuple[str, str], dict[int, list[float]]] = {}
     for run in runs:
         for name, values in run.metrics.items():
-            if name.endswith(LABELS):
-                method, amount = name.removesuffix(LABELS).rsplit(", ", 1)
+            if name.endswith(LABELS + measure):
+                method, amount = name.removesuffix(LABELS + measure).rsplit(", ", 1)
                 if method != COUNTS or family(run) == COUNTS:
                     found.setdefault((family(run), method), {})[int(amount)] = values
     return found
 
 
-def by_amount(runs: Sequence[Run]) -> str:
-    """Return a pair's accuracies as a table, a row for each family and method.
+def by_amount(runs: Sequence[Run], measure: str = "") -> str:
+    """Return a pair's accuracies, or another measure, a row for each family and method.
 
     The number is the mean over the seeds, then their standard deviation; the best mean of each
     column is bold. `source only` is the source's model as it is, so its 0 labels are of the target.
     """
-    table, columns = ways(runs), [0, *sorted({n for run in runs for n in amounts(run)})]
+    table, columns = ways(runs, measure), [0, *sorted({n for r in runs for n in amounts(r)})]
     for run in runs:
-        if ONLY in run.metrics:
+        if ONLY in run.metrics and not measure:
             table[family(run), ONLY] = {0: run.metrics[ONLY]}
     columns = columns if any(0 in row for row in table.values()) else columns[1:]
     best = {n: max(fmean(row[n]) for row in table.values() if n in row) for n in columns}
