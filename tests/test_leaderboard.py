@@ -327,7 +327,7 @@ def test_what_the_prose_says_of_protecting_what_was_moved():
             for run in runs if f"{way}, 100 labels" in run.metrics
         ]  # fmt: skip
         assert round(100 * np.mean(gaps)) == points, way
-    for way, most in (("full", 5), ("gradual", 5), ("lora", 6)):
+    for way, most in (("full", 5), ("gradual", 5), ("lora", 7)):
         name = f"forgotten of the source, {way}"
         assert max(100 * run.mean(name) for run in runs if name in run.metrics) < most
     money = [run for run in RUNS if run.task.startswith("transfer-finance-")]

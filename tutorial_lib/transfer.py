@@ -258,6 +258,10 @@ def adapt(
     """
     learned = {name for name, p in model.named_parameters() if p.requires_grad}
 
+    def free(names: set[str]) -> None:
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(name in names)
+
     def fit(passes: TrainConfig, decay: float) -> None:
         groups = parameter_groups(model, config.lr, decay=decay, weight_decay=config.weight_decay)
         training.fit_classifier(model, batches, None, passes, optimizer=groups, progress=progress)
@@ -274,17 +278,14 @@ def adapt(
                 lora.merge(model)
         elif strategy in ("full", "gradual"):
             for count in range(1, max(depths(model).values()) + 1 if strategy == "gradual" else 1):
-                for name in set(unfreeze(model, count)) - learned:
-                    model.get_parameter(name).requires_grad_(False)
+                free(learned.intersection(unfreeze(model, count)))
                 fit(dataclasses.replace(config, epochs=1, seed=config.seed + count), decay)
-            for name, parameter in model.named_parameters():
-                parameter.requires_grad_(name in learned)
+            free(learned)
             fit(config, decay)
         else:
             raise ValueError(f"strategy is one of {', '.join(STRATEGIES)}; got {strategy!r}")
     finally:
-        for name, parameter in model.named_parameters():
-            parameter.requires_grad_(name in learned)
+        free(learned)
 
 
 def forgetting(before: nn.Module, after: nn.Module, batches: Iterable[dict[str, Tensor]]) -> float:
