@@ -1,6 +1,7 @@
 """Gives the book another address: `python -m book.address https://github.com/NAME/BOOK`.
 
-It stands in `_config.yml`, and in the notebooks, which must find the package from anywhere.
+It stands in `_config.yml`, `pyproject.toml`, `CITATION.cff` and in the notebooks, which must find
+the package from anywhere.
 """
 
 import re
@@ -18,7 +19,8 @@ def move(url: str, root: Path = ROOT) -> None:
     config = root / "_config.yml"
     old = re.search(r"^  url: https://github\.com/(\S+)", config.read_text("utf-8"), re.MULTILINE)
     place = re.compile(rf"(github(?:\.com)?/){re.escape(old[1])}(?![\w-])")
-    for path in [config, *root.glob("notebooks/*.ipynb"), *root.glob("notebooks/*/*.ipynb")]:
+    others = (root / "pyproject.toml", root / "CITATION.cff")
+    for path in [config, *others, *root.glob("notebooks/**/*.ipynb")]:
         text = place.sub(rf"\g<1>{new[1]}", path.read_text("utf-8"))
         path.write_text(text, "utf-8", newline="\n")
     print(f"the book's address is now https://github.com/{new[1]}")

@@ -179,9 +179,8 @@ def assignments():
 
 def grade():
     """Grade a folder of notebooks, named in DIR."""
-    folder = os.environ.get("DIR") or sys.exit("which notebooks? make grade DIR=FOLDER")
     unsafe = ["--unsafe"] if os.environ.get("UNSAFE") == "1" else []
-    python("grading.grade", os.path.abspath(folder), *unsafe)
+    python("grading.grade", os.path.abspath(os.environ["DIR"]), *unsafe)
 
 
 COMMANDS = {
@@ -197,6 +196,8 @@ def main():
     # it runs in the background with Ctrl-C switched off.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    if name == "grade" and not os.path.isdir(os.environ.get("DIR", "")):  # before all is set up
+        sys.exit("which notebooks? make grade DIR=FOLDER")
     if name != "clean" and sys.argv[2:] != ["inside"]:
         settled = {
             "JUPYTER_PREFER_ENV_PATH": "1",  # a kernel named python3 in the user's home is not ours

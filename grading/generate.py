@@ -23,7 +23,7 @@ MARKS = re.compile(r"^[^\n]*### (BEGIN|END) SOLUTION[^\n]*\n?", re.M)
 SECRET = re.compile(r"### BEGIN (SOLUTION|HIDDEN TESTS).*?### END \1", re.S)
 BUNDLED = (
     "Makefile", "pyproject.toml", "requirements*.txt", "constraints.txt", "README.md",
-    "LICENSE", "book/*.py", "grading/*", "notebooks/assignments/*.ipynb", "tutorial_lib/**/*",
+    "LICENSE*", "book/*.py", "grading/*", "notebooks/assignments/*.ipynb", "tutorial_lib/**/*",
 )  # fmt: skip
 
 

@@ -93,9 +93,9 @@ def grade_one(path: Path, submission: str, *, safe: bool) -> Graded:
     marked, found, peak = marking.mark(assignment, handed_in, Limits(), safe=safe)
     questions = [dataclasses.asdict(one) for one in marked]
     student = found.get("student", "")
-    return Graded(
-        submission, name, questions, student if isinstance(student, str) else "", "", peak
-    )
+    student = student if isinstance(student, str) else ""
+    note = "the name in the notebook is not filled in" if student == "your name" else ""
+    return Graded(submission, name, questions, student, note, peak)
 
 
 def nothing(submission: str, name: str, note: str) -> Graded:

@@ -104,10 +104,12 @@ def said(error: BaseException | None) -> str | None:
     """Return an error in one line, with the line of the student's code where it arose."""
     if error is None:
         return None
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if _cell(frame)]
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _cell(frame)]
+    lines = [frame.lineno for frame in frames]
+    inside = f", in {frames[-1].name}" if frames and frames[-1].name[0] != "<" else ""
     if isinstance(error, SyntaxError) and error.lineno:
-        lines = [error.lineno]
-    place = f" (line {lines[-1]} of the cell)" if lines else ""
+        lines, inside = [error.lineno], ""
+    place = f" (line {lines[-1]} of the cell{inside})" if lines else ""
     try:
         words = str(error)[:500]
     except Exception:

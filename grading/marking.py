@@ -82,7 +82,9 @@ class Student:
             raise checks.AnswerError(f"{did} sent what no value looks like") from error
         said = str(reply.get("raised"))
         if said.startswith("NotImplementedError"):
-            raise checks.AnswerError(f"{name} is not answered")
+            missing = said.rpartition(", in ")[2].rstrip(")")
+            calls = "" if missing in (name, said) else f"{name} needs {missing}: "
+            raise checks.AnswerError(f"{calls}{missing if calls else name} is not answered")
         kinds = {"ValueError": checks.AnswerValueError, "TypeError": checks.AnswerTypeError}
         kind = kinds.get(str(reply.get("kind")), checks.AnswerError)
         raise kind(f"{did} raised {said}")
@@ -211,7 +213,44 @@ def mark(
         ]  # fmt: skip
     finally:
         student.close()
-    return marked, found, student.peak
+    return follow(assignment, submission, marked, student), found, student.peak
+
+
+def follow(
+    assignment: Assignment, submission: Submission, marked: list[Marked], first: Student
+) -> list[Marked]:
+    """Mark again what failed behind earlier failures, with worked answers in their place.
+
+    One mistake does not cost points twice: an answer that calls an earlier one is judged by itself.
+    Nothing that is said there is reported, for it could hold a worked answer.
+
+    Args:
+        first: the process in which all was marked; what is left of its time is for this.
+    """
+    worked: dict[str, Cell] = {}
+    for place, (question, mark) in enumerate(zip(assignment.questions, marked, strict=True)):
+        if all(one.points == one.of for one in mark.marks):
+            continue
+        if worked:
+            cells = [worked.get(cell.name, cell) for cell in submission.cells]
+            student, found = Student(cells, first.limits, safe=first.safe), given(assignment)
+            student.ends = first.ends
+            try:
+                found |= student.values(list(assignment.defined))
+                again = [judge(test, points, found, {}) for test, points in question.tests]
+            except checks.AnswerError:  # out of time
+                again = mark.marks
+            finally:
+                student.close()
+            said = f"right with the worked answer to {', '.join(worked)} in place of yours"
+            marks = [
+                was if was.points or not now.points else dataclasses.replace(now, why=said)
+                for was, now in zip(mark.marks, again, strict=True)
+            ]
+            marked[place] = mark = dataclasses.replace(mark, marks=marks)
+        if any(one.points < one.of for one in mark.marks):
+            worked[question.name] = question.answer
+    return marked
 
 
 def judge(test: Cell, points: int, found: dict[str, Any], why: dict[str, str]) -> Mark:
@@ -245,7 +284,9 @@ def _why(student: Student, submission: Submission, assignment: Assignment) -> di
         if question in submission.missing:
             reasons[name] = "the cell for this answer has been deleted"
         elif failed.get(question, "").startswith("NotImplementedError:  (line"):
-            reasons[name] = "not answered"
+            missing = failed[question].rpartition(", in ")[2].rstrip(")")
+            calls = ", in " in failed[question]
+            reasons[name] = f"its cell needs {missing}: not answered" if calls else "not answered"
         else:
             reasons[name] = student.lost.get(name) or failed.get(
                 question, "your cell does not define it as plain data"

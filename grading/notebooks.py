@@ -182,7 +182,7 @@ def submission(path: Path, assignment: Assignment) -> Submission:
     cells, texts = [cell for name, cell in given.items() if name not in here], {}
     for name, kind, source in found:
         if kind != "code" or name in by_hand:
-            texts[name] = source
+            texts[name] = "\n\n".join(filter(None, (texts.get(name), source)))  # a split cell
         elif name in given:
             cells.append(given[name])
         elif name not in tests and source.strip() not in shown:

@@ -38,7 +38,8 @@ PAGE = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).fro
 <ul>
 {% for mark in question.marks %}
 <li>{{ mark.test }}: {{ mark.points }} of {{ mark.of }}
-{%- if mark.points == mark.of %}, passed{% else %}<pre>{{ mark.why }}</pre>{% endif %}</li>
+{%- if mark.points == mark.of %}, passed{% if mark.why %}: {{ mark.why }}{% endif %}
+{%- else %}<pre>{{ mark.why }}</pre>{% endif %}</li>
 {% endfor %}
 </ul>
 {% if question.by_hand %}<blockquote>{{ question.text or "(no text)" }}</blockquote>{% endif %}

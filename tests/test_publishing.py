@@ -82,7 +82,8 @@ def test_the_command_builds_first_and_says_where_and_how_large(pages, monkeypatc
 @pytest.fixture
 def fork(tmp_path):
     """A copy of all that names the address."""
-    shutil.copy(ROOT / "_config.yml", tmp_path)
+    for name in ("_config.yml", "pyproject.toml", "CITATION.cff"):
+        shutil.copy(ROOT / name, tmp_path)
     checkpoints = shutil.ignore_patterns(".ipynb_checkpoints")
     shutil.copytree(ROOT / "notebooks", tmp_path / "notebooks", ignore=checkpoints)
     return tmp_path

@@ -202,6 +202,82 @@ def test_an_answer_that_is_missing_costs_only_itself(solved, tmp_path):
     assert found["training"][0] == 5
 
 
+def replaced(solved, path, **answers):
+    """Write a submission of assignment 1 that is right but for these answers."""
+
+    def change(cells):
+        for cell in cells:
+            cell["source"] = answers.get(notebooks._name(cell), cell["source"])
+        return cells
+
+    return submit(solved, path, change=change)
+
+
+BLANK = "def softmax(z, temperature=1.0):\n    raise NotImplementedError\n"
+
+
+def test_a_mistake_costs_points_once(solved, tmp_path):
+    found = points(replaced(solved, tmp_path / "01_softmax.ipynb", softmax=BLANK))
+    assert found["softmax"][0] == 0 and "softmax is not answered" in found["softmax"][1][0]
+    assert found["training"][0] == 5
+    assert "right with the worked answer to softmax in place of yours" in found["training"][1]
+    assert found["gradient"][1] == [""] * len(found["gradient"][1])  # needs none of it
+
+
+def test_an_answer_that_calls_a_blank_one_is_not_called_blank(solved, tmp_path):
+    both = {"softmax": BLANK, "training": "def train(*a, **k):\n    softmax([1.0])\n"}
+    found = points(replaced(solved, tmp_path / "01_softmax.ipynb", **both))
+    assert found["training"][0] == 0
+    assert "train needs softmax: softmax is not answered" in found["training"][1][0]
+
+
+def test_a_worked_answer_is_not_given_away(solved, tmp_path):
+    tells = "def train(*a, **k):\n    raise ValueError(str(softmax.__code__.co_names))\n"
+    path = replaced(solved, tmp_path / "01_softmax.ipynb", softmax=BLANK, training=tells)
+    (reason, *_) = points(path)["training"][1]
+    assert "('NotImplementedError',)" in reason and "exp" not in reason.partition("raised")[2]
+
+
+def test_marking_again_takes_no_more_than_the_time_that_is_left(solved, tmp_path, monkeypatch):
+    made, start = [], marking.Student.__init__
+
+    def note(student, *args, **how):
+        start(student, *args, **how)
+        made.append(student)
+
+    monkeypatch.setattr(marking.Student, "__init__", note)
+    monkeypatch.setattr(
+        marking, "judge", lambda test, points, *_: marking.Mark(test.name, 0, points)
+    )
+    points(replaced(solved, tmp_path / "01_softmax.ipynb"))
+    assert len(made) > 2 and {student.ends for student in made} == {made[0].ends}
+
+
+def test_an_answer_in_words_in_two_cells_is_read_whole(solved, tmp_path):
+    def split(cells):
+        (one,) = [cell for cell in cells if notebooks._name(cell) == "picture"]
+        place, more = cells.index(one), copy.deepcopy(one)
+        one["source"], more["source"] = "first half", "second half"
+        return [*cells[: place + 1], more, *cells[place + 1 :]]
+
+    path = submit(solved, tmp_path / "01_softmax.ipynb", change=split)
+    found = notebooks.submission(path, notebooks.load("01_softmax"))
+    assert found.texts["picture"] == "first half\n\nsecond half"
+
+
+def test_a_name_that_was_not_filled_in_is_noted(solved, tmp_path):
+    def unnamed(cells):
+        for cell in cells:
+            if "student = " in "".join(cell["source"]):
+                cell["source"] = 'student = "your name"'
+        return cells
+
+    path = submit(solved, tmp_path / "smith_01_softmax.ipynb", change=unnamed)
+    assert (
+        "name in the notebook is not filled in" in grade.grade_one(path, path.name, safe=True).note
+    )
+
+
 def test_a_partial_answer_gets_partial_credit(solved, tmp_path):
     divides = (
         "def softmax_gradient(p, u):\n    return p * (u * p / p - (p * u).sum(-1, keepdims=True))"

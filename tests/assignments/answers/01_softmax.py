@@ -60,7 +60,7 @@ def softmax(logits, temperature=1.0):
     return e / e.sum(-1, keepdims=True)
 
 
-# %% wrong softmax: takes any temperature | softmax-values | refused
+# %% wrong softmax: takes any temperature | softmax-arguments | refused
 def softmax(logits, temperature=1.0):
     z = np.asarray(logits) / temperature
     e = np.exp(z - z.max(-1, keepdims=True))

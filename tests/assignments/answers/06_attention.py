@@ -698,15 +698,6 @@ for width in (4, 64, 1024):
     variances.append([own.var().item(), own.var().item() / width])
     entropies.append([torch.special.entr(own.softmax(0)).sum().item()] * 2)
 
-# %% wrong measure: no prediction | measure-variances | write what you expect
-predicted = "raw: ...; divided: ..."
-variances, entropies = [], []
-for width in (4, 64, 1024):
-    q, k = vectors(student, width)
-    both = [q @ k.T, q @ k.T / width**0.5]
-    variances.append([s.var().item() for s in both])
-    entropies.append([torch.special.entr(s.softmax(1)).sum(1).mean().item() for s in both])
-
 # %% wrong measure: in bits | measure-entropies | from 0 to log 32
 predicted = "grows; stays"
 entropies = []
