@@ -45,7 +45,12 @@ def test_temperature_limits(logits):
     torch.testing.assert_close(sm.softmax(logits, 2.5), F.softmax(logits / 2.5, -1))
 
 
-@pytest.mark.parametrize("temperature", [0.0, -1.0, 1e-46, math.inf, math.nan])
+def test_an_infinite_temperature_makes_possible_classes_equal():
+    hottest = sm.softmax(torch.tensor([1.0, 2.0, -torch.inf]), math.inf)
+    assert hottest.tolist() == [0.5, 0.5, 0]
+
+
+@pytest.mark.parametrize("temperature", [0.0, -1.0, 1e-46, math.nan])
 def test_a_temperature_must_be_positive(logits, temperature):
     with pytest.raises(ValueError, match="positive"):
         sm.softmax(logits, temperature)

@@ -6,7 +6,6 @@ Everything here is written out so that it can be read beside the derivation. It 
 Shapes: N examples, C classes, V features.
 """
 
-import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -51,14 +50,14 @@ def softmax(
     stays. A logit of -inf gives probability 0; a row of nothing but -inf gives zeros.
 
     Raises:
-        ValueError: the temperature is not positive, or too small or too large to divide by.
+        ValueError: the temperature is not positive, or too small to divide by.
 
     Equation: eq-softmax, eq-shift, eq-temperature
     """
-    if not 1e-37 < temperature < math.inf:
-        raise ValueError(f"a temperature is positive, above 1e-37, finite; got {temperature}")
+    if not temperature > 1e-37:
+        raise ValueError(f"a temperature is positive, above 1e-37; got {temperature}")
     rest, _ = _take_out_top(logits)
-    weights = (rest / temperature).exp()
+    weights = (rest / temperature).exp().masked_fill(rest == -torch.inf, 0)  # also if both are inf
     total = weights.sum(-1, keepdim=True)  # 0 only where no class is possible
     return (weights / torch.where(total == 0, torch.ones_like(total), total)).to(logits.dtype)
 
