@@ -1,11 +1,13 @@
-"""What matters in a transfer: LoRA's rank, the part that is carried, the source's classes.
+"""What matters in a transfer: LoRA's rank, the parts, rates and passes, the source's classes.
 
     python -m benchmarks.transfer_variants [TASK ...]     (all tasks when none is named)
 
 `transfer-ranks` fine-tunes the mini-ALBERT from imdb to kitchen in full and by LoRA of several
 ranks. `transfer-parts-SOURCE-TARGET` gives a TextCNN only the source's word vectors, or only its
-filters: both with 500 labels. `transfer-balanced-SOURCE-TARGET` gives NB-SVM, with 100, a source
-with as many texts of each class. Sources, labels and what is scored are as in
+filters. `transfer-rates-SOURCE-TARGET-FAMILY` goes step by step from fine-tuning at rates that fall
+towards the input to that with the rate and passes of *from scratch*. All with 500 labels.
+`transfer-balanced-SOURCE-TARGET` gives NB-SVM, with 100, a source with as many texts of each class,
+and one of as many in the old shares. Sources, labels and what is scored are as in
 `benchmarks.transfer`. Writes book/results/TASK.json as soon as a task is done; what was stopped
 goes on at the same commit.
 """
@@ -23,7 +25,7 @@ from torch import nn
 from benchmarks import HALF_DONE, chosen, finish, with_ends
 from benchmarks.families import FAMILIES, Family
 from benchmarks.transfer import AT, DOMAINS, JOURNEYS, SEEDS, Domain, Source, recorder
-from tutorial_lib import evaluation, lora
+from tutorial_lib import evaluation, lora, transfer
 from tutorial_lib import transfer_probes as tp
 from tutorial_lib.baselines import nbsvm
 from tutorial_lib.results import Recorder
@@ -107,6 +109,26 @@ def parts(
         yield name, model, sum(p.numel() for p in model.parameters())
 
 
+def rates(
+    family: Family, learned: Source, texts: Texts, classes: int, seed: int
+) -> Iterator[tuple[str, nn.Module, int]]:
+    """Fine-tune as `full`, then with one change more each time, up to `full, as from scratch`."""
+    one = {"lr": family.tuned, "decay": 1.0}
+    fast = {"lr": family.lr, "decay": 1.0}
+    ways = {
+        "full": {"lr": family.tuned, "decay": family.decay},
+        "one rate for all parts": one,
+        "twice that rate": fast,
+        "twice the passes too": {**fast, "epochs": 2 * tp.passes(len(texts.labels))},
+    }
+    for name, options in ways.items():
+        model = copy.deepcopy(learned.model)
+        torch.manual_seed(seed)
+        transfer.keep_classes(model, learned.keep)
+        tp.learn(model, texts, learned.encode, seed=seed, **options)
+        yield name, model, sum(p.numel() for p in model.parameters())
+
+
 def balanced(task: str, names: tuple[str, str]) -> Recorder:
     """Measure what a source gives NB-SVM, with all its texts and with as many of each class."""
     source, target = (Domain.read(name) for name in names)
@@ -116,10 +138,10 @@ def balanced(task: str, names: tuple[str, str]) -> Recorder:
     for seed in record.left(SEEDS, HALF_DONE):
         with record.measure(seed) as run:
             few, even = target.learn.few(AT, seed), of_one_size(whole, seed)
-            learned = {
-                "target": few, "source": whole, "balanced source": even,
-                "target and source": whole + few, "target and balanced source": even + few,
-            }  # fmt: skip
+            given = {"source": whole, "balanced source": even}
+            given["smaller source"] = whole.few(len(even.labels), seed)
+            learned = {"target": few, **given}
+            learned |= {f"target and {name}": texts + few for name, texts in given.items()}
             says = {name: tp.nbsvm(texts, target.score, seed) for name, texts in learned.items()}
             for name, said in says.items():
                 run.metrics[f"{name}, accuracy"] = float((said == truth).mean())
@@ -147,6 +169,12 @@ TASKS: dict[str, Callable[[str], Recorder]] = {
     )
     for names in JOURNEYS
 }
+TASKS |= {
+    f"transfer-rates-{'-'.join(names)}-{kind}": functools.partial(
+        variants, title="by its rates and passes", names=names, kind=kind, ways=rates
+    )
+    for names in JOURNEYS[1:] for kind in ("textcnn", "lstm", "transformer")
+}  # fmt: skip
 TASKS |= {
     f"transfer-balanced-finance-{target}": functools.partial(balanced, names=("finance", target))
     for target in DOMAINS

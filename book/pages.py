@@ -145,6 +145,12 @@ def transfer_page(root: Path = ROOT) -> str:
     parts.append("## From every domain to every other")
     families = [name for name in families if transfer_tables.gains(grid, name)]
     parts += [transfer_tables.heat(grid, name)._repr_html_() for name in families]
+    parts += [
+        f"<details><summary>From {source} to {target}: every difference, with its interval"
+        f"</summary>\n\n{_wide(transfer_tables.differences(some))}\n\n</details>"
+        for (source, target), some in grid.items()
+        if len(transfer_tables.amounts(some[0])) == 1
+    ]
     parts += ["## Distance and gain", _wide(transfer_tables.distances(grid))]
     parts += ["## What is forgotten", _wide(transfer_tables.forgotten(grid))]
     carried = [run for run in runs if run.task.startswith("transfer-parts-")]
@@ -156,12 +162,21 @@ def transfer_page(root: Path = ROOT) -> str:
             "Nothing: accuracy; the others: points above that.",
             _wide(transfer_tables.parts(carried)),
         ]
+    stepped = [run for run in runs if run.task.startswith("transfer-rates-")]
+    if stepped:
+        parts += [
+            "## Rates and passes, one change after the other",
+            "With 500 labels, the source's head kept. *Full*, whose rates fall towards the input: "
+            "accuracy; the others, each with the changes before it: points above that.",
+            _wide(transfer_tables.parts(stepped)),
+        ]
     even = [run for run in runs if run.task.startswith("transfer-balanced-")]
     if even:
         parts += [
             "## A source whose classes are of unequal size",
             "NB-SVM with 100 labels of the target. Of the source's praise and blame, seven in ten "
-            "are praise; *balanced*: as many of each. Target: accuracy; the others: points above.",
+            "are praise; *balanced*: as many of each; *smaller*: as many texts in all as these, in "
+            "the old shares. Target: accuracy; the others: points above.",
             _wide(transfer_tables.parts(even)),
         ]
     parts += [

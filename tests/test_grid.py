@@ -215,6 +215,29 @@ def test_only_the_named_part_comes_from_the_source_and_the_rest_is_alike(small_g
     assert run.mean("both minus nothing") == pytest.approx(gap)
 
 
+def test_rates_go_step_by_step_from_the_grids_full_to_its_as_from_scratch(small_grid, monkeypatch):
+    monkeypatch.setattr(grid.tp, "MOST", 2)
+    monkeypatch.setattr(variants, "LABELS", 100)
+    steps = variants.variants("t", "by rates", NAMES, "textcnn", variants.rates).run()
+    whole = grid.journey("t", NAMES, "textcnn", [100]).run()
+    first, *_, last = (name for name in steps.metrics if name.endswith(", accuracy"))
+    assert steps.metrics[first] == whole.metrics["full, 100 labels"]
+    assert steps.metrics[last] == whole.metrics["full, as from scratch, 100 labels"]
+
+
+def test_each_step_of_the_rates_changes_one_thing(small_grid, monkeypatch):
+    calls = []
+    monkeypatch.setattr(grid.tp, "learn", lambda model, *_, **how: calls.append(how))
+    monkeypatch.setattr(Texts, "few", lambda texts, size, seed: texts)
+    variants.variants("t", "by rates", NAMES, "lstm", variants.rates)
+    family, (_, *steps) = grid.FAMILIES["lstm"], calls
+    full, one, fast, twice = ({"epochs": 1, **how} for how in steps)
+    assert full == {"lr": family.tuned, "decay": family.decay, "seed": 0, "epochs": 1}
+    assert one == full | {"decay": 1.0}
+    assert fast == one | {"lr": 2 * family.tuned}
+    assert twice == fast | {"epochs": 2}
+
+
 def test_three_classes_to_two_leave_the_source_whole(small_grid):
     source, target = map(grid.Domain.read, NAMES)
     labels = source.learn.labels + (np.arange(len(source.learn.labels)) % 3 > 0)
@@ -262,10 +285,31 @@ def test_a_balanced_source_has_as_many_of_each_class_and_all_are_its_own():
 
 def test_what_a_source_gives_is_what_nb_svm_says_after_it(small_grid, monkeypatch):
     run = variants.balanced("t", NAMES).run()
-    for way in ("source", "balanced source", "target and source", "target and balanced source"):
-        gap = run.mean(f"{way}, accuracy") - run.mean("target, accuracy")
-        assert run.mean(f"{way} minus target") == pytest.approx(gap)
+    for given in ("source", "balanced source", "smaller source"):
+        for way in (given, f"target and {given}"):
+            gap = run.mean(f"{way}, accuracy") - run.mean("target, accuracy")
+            assert run.mean(f"{way} minus target") == pytest.approx(gap)
     source, target = (grid.Domain.read(name) for name in NAMES)
     whole = source.of_classes(source.places(target.classes))
     says = grid.tp.nbsvm(whole, target.score, 0)
     assert run.metrics["source, accuracy"][0] == (says == target.score.labels).mean()
+
+
+def test_a_smaller_source_has_the_size_of_the_balanced_one_and_the_old_shares(
+    small_grid, monkeypatch
+):
+    read, uneven = grid.Domain.read, grid.Domain.read("imdb")
+    rows = np.flatnonzero(
+        (uneven.learn.labels == 1) | (np.arange(len(uneven.learn.labels)) % 4 < 1)
+    )
+    learn = Texts([uneven.learn.strings[i] for i in rows], uneven.learn.labels[rows])
+    uneven = dataclasses.replace(uneven, learn=learn)
+    monkeypatch.setattr(grid.Domain, "read", lambda n: uneven if n == "imdb" else read(n))
+    given, real = [], grid.tp.nbsvm
+    monkeypatch.setattr(grid.tp, "nbsvm", lambda t, *a: given.append(t) or real(t, *a))
+    variants.balanced("t", NAMES)
+    _, whole, even, smaller, *_ = given
+    assert len(smaller.labels) == len(even.labels) < len(whole.labels)
+    assert even.labels.mean() == 0.5
+    assert smaller.labels.mean() == pytest.approx(whole.labels.mean(), abs=0.02)
+    assert whole.labels.mean() > 0.7

@@ -36,7 +36,8 @@ NETWORK = made("LSTM", "film", "shop", {
     "source accuracy": [0.9, 0.9], "source only": [0.66, 0.70],
     "NB-SVM, 20 labels": [0.1, 0.1], "NB-SVM, 100 labels": [0.1, 0.1],  # shown once, from above
     "from scratch, 20 labels": [0.5, 0.5], "from scratch, 100 labels": [0.55, 0.57],
-    "full, 20 labels": [0.7, 0.8], "full, 100 labels": [0.6, 0.8],
+    "full, 20 labels": [0.7, 0.8], "full, 100 labels": [0.6, 0.8], "words known": [0.4, 0.4],
+    "full, as from scratch, 100 labels": [0.69, 0.69],
     "forgotten of the source, full": [0.1, 0.2],
     "100 labels: full minus from scratch": [0.1, 0.3],
     "100 labels: full minus from scratch, low": [0.0, 0.2],
@@ -53,6 +54,7 @@ def other(source, target, distance, gain):
         both = {"source and target together, 100 labels": [0.7 - gain / 3] * 2}
         counts |= {"source only": [distance / 2] * 2} | both
     network = {"from scratch, 100 labels": [0.5] * 2, "full, 100 labels": [0.5 + gain] * 2}
+    network |= {"full, as from scratch, 100 labels": [0.5 + gain] * 2, "words known": [gain**3] * 2}
     network |= {"NB-SVM, 100 labels": [0.7] * 2, "source only": [gain**2, gain**2 + 0.02]}
     return [made("NB-SVM", source, target, counts), made("LSTM", source, target, network)]
 
@@ -78,6 +80,7 @@ def test_accuracies_by_amount_with_the_best_of_each_column_in_bold():
         "| NB-SVM | source only | 60.0 ± 0.0 | — | — |",
         "| LSTM | from scratch | — | 50.0 ± 0.0 | 56.0 ± 1.4 |",
         "| LSTM | full | — | **75.0 ± 7.1** | **70.0 ± 14.1** |",
+        "| LSTM | full, as from scratch | — | — | 69.0 ± 0.0 |",
         "| LSTM | source only | **68.0 ± 2.8** | — | — |",
     ]
     (news, *_) = GRID["news", "shop"]  # its source has other classes
@@ -117,28 +120,36 @@ def test_a_verdict_needs_the_interval_of_every_seed(lows, highs, said):
 
 
 def test_distance_stands_beside_each_familys_gain_and_correlations_below():
-    third = transfer_tables.pairs(other("post", "shop", 1.9, -0.1))
-    lines = transfer_tables.distances(GRID | third).splitlines()
-    assert lines[0] == "| source | target | distance | NB-SVM | LSTM |"
-    assert lines[2:5] == [  # from news to shop the task is another
-        "| shop | film | 1.20 | -10.0 | +30.0 |",
-        "| film | shop | 1.60 | -8.0 | +14.0 |",
-        "| post | shop | 1.90 | +3.3 | -10.0 |",
+    more = [(f"post-{n}", "film", 1.7 + n / 100, gain) for n, gain in enumerate((0.2, 0.3, -0.1))]
+    runs = [run for pair in [("post", "shop", 1.9, -0.1), *more] for run in other(*pair)]
+    lines = transfer_tables.distances(GRID | transfer_tables.pairs(runs)).splitlines()
+    assert lines[0] == "| source | target | distance | words known | NB-SVM | LSTM |"
+    assert lines[2:8] == [  # from news to shop the task is another
+        "| shop | film | 1.20 | 3 % | -10.0 | +30.0 |",
+        "| film | shop | 1.60 | 40 % | -8.0 | +13.0 |",
+        "| post-0 | film | 1.70 | 1 % | -6.7 | +20.0 |",
+        "| post-1 | film | 1.71 | 3 % | -10.0 | +30.0 |",
+        "| post-2 | film | 1.72 | -0 % | +3.3 | -10.0 |",
+        "| post | shop | 1.90 | -0 % | +3.3 | -10.0 |",
     ]
-    gains = {"NB-SVM": [-10, -8, 10 / 3], "LSTM": [30, 14, -10]}
-    as_is = {"NB-SVM": [0.6, 0.6, 0.95], "LSTM": [0.1, 0.68, 0.02]}
-    one, two = (np.corrcoef([1.2, 1.6, 1.9], points)[0, 1] for points in gains.values())
-    assert lines[5] == f"| correlation with the distance |  |  | {one:+.2f} | {two:+.2f} |"
-    one, two = (np.corrcoef(as_is[name], points)[0, 1] for name, points in gains.items())
-    assert lines[6:] == [
-        f"| correlation with the accuracy of *source only* |  |  | {one:+.2f} | {two:+.2f} |"
-    ]
+    gains = [-10, -8, -20 / 3, -10, 10 / 3, 10 / 3], [30, 13, 20, 30, -10, -10]
+    far, known = [1.2, 1.6, 1.7, 1.71, 1.72, 1.9], [0.027, 0.4, 0.008, 0.027, -0.001, -0.001]
+    as_is = [0.6, 0.6, 0.85, 0.855, 0.86, 0.95], [0.1, 0.68, 0.05, 0.1, 0.02, 0.02]
+    told = {
+        "distance": [far, far],
+        "words known": [known, known],
+        "accuracy of *source only*": as_is,
+    }
+    for line, (name, columns) in zip(lines[8:], told.items(), strict=True):
+        pairs = zip(columns, gains, strict=True)
+        one, two = (np.corrcoef(column, points)[0, 1] for column, points in pairs)
+        assert line == f"| correlation with the {name} |  |  |  | {one:+.2f} | {two:+.2f} |"
 
 
 def test_a_family_without_a_run_has_a_dash_beside_the_distance():
     lines = transfer_tables.distances({**GRID, ("shop", "film"): GRID["shop", "film"][:1]})
-    assert "| shop | film | 1.20 | -10.0 | — |" in lines.splitlines()
-    assert lines.splitlines()[-2] == "| correlation with the distance |  |  | — | — |"
+    assert "| shop | film | 1.20 | — | -10.0 | — |" in lines.splitlines()
+    assert lines.splitlines()[-3] == "| correlation with the distance |  |  |  | — | — |"
     assert lines.splitlines()[-1].endswith("| — | — |")
 
 
@@ -160,7 +171,7 @@ def test_what_was_pretrained_is_compared_with_its_own_start():
     """Else the gain of having read texts would be told as that of the source task."""
     run = made("mini", "film", "shop", {
         "from scratch, 100 labels": [0.5] * 2, "no source task, 100 labels": [0.8] * 2,
-        "full, 100 labels": [0.75] * 2,
+        "full, 100 labels": [0.75] * 2, "full, as from scratch, 100 labels": [0.9] * 2,
     })  # fmt: skip
     heat = transfer_tables.heat({("film", "shop"): [run]}, "mini")
     assert "highest film, shop -0.05" in heat.alt
@@ -168,7 +179,7 @@ def test_what_was_pretrained_is_compared_with_its_own_start():
 
 def test_what_is_forgotten_is_a_loss():
     lines = transfer_tables.forgotten(GRID).splitlines()
-    assert lines[2:] == ["| film | shop | LSTM | 90.0 ± 0.0 | -15.0 |"]
+    assert lines[2:] == ["| film | shop | LSTM | 90.0 ± 0.0 | -15.0 ± 7.1 |"]
 
 
 def test_pictures_say_what_they_show():
@@ -201,15 +212,15 @@ def test_ranks_are_told_with_what_they_train():
 
 
 def test_parts_are_told_by_what_they_add_to_nothing():
-    run = made("TextCNN", "film", "shop", {
+    run = made("TextCNN, by parts", "film", "shop", {
         "nothing, accuracy": [0.5, 0.5], "filters, accuracy": [0.4, 0.4],
         "filters minus nothing": [-0.1, -0.1], "filters minus nothing, low": [-0.3, -0.2],
         "filters minus nothing, high": [-0.02, -0.01],
     })  # fmt: skip
     assert transfer_tables.parts([run]).splitlines() == [
-        "| source | target | nothing | filters |",
-        "|---|---|--:|--:|",
-        "| film | shop | 50.0 ± 0.0 | -10.0 [-25.0, -1.5], **loss** |",
+        "| source | target | family | nothing | filters |",
+        "|---|---|---|--:|--:|",
+        "| film | shop | TextCNN | 50.0 ± 0.0 | -10.0 [-25.0, -1.5], **loss** |",
     ]
 
 

@@ -20,6 +20,7 @@ SCRATCH, COUNTS, START, ONLY = "from scratch", "NB-SVM", "no source task", "sour
 FAMILIES = (COUNTS, "TextCNN", "LSTM", "Transformer", "mini-ALBERT")  # as the chapters come
 FORGOTTEN = "forgotten of the source, "
 BOTH = "source and target together"
+KNOWN = "words known"
 
 Pairs = Mapping[tuple[str, str], Sequence[Run]]
 
@@ -114,34 +115,40 @@ def _interval(run: Run, name: str) -> str:
 
 
 def curves(source: str, target: str, runs: Sequence[Run]) -> plots.Picture:
-    """Draw a pair's learning curves: each family fine-tuned after the source, and two baselines.
+    """Draw a pair's learning curves: a panel for each network, after the source and without it.
 
-    These are NB-SVM and TextCNN from scratch. The bars are standard deviations over the seeds.
+    NB-SVM on the labels alone stands in each. The bars are standard deviations over the seeds.
     """
-    drawn, (ax,) = plots.figure(height=3.6)
-    shown = {
-        name if method == COUNTS else f"{name}, {method}": row
-        for (name, method), row in ways(runs).items()
-        if method in ("full", COUNTS) or (name == "TextCNN" and method == SCRATCH)
-    }
-    ends = []
-    for k, (name, row) in enumerate(shown.items()):
-        means = [fmean(values) for values in row.values()]
-        spreads = [stdev(values) if len(values) > 1 else 0.0 for values in row.values()]
-        ax.errorbar(
-            list(row), means, yerr=spreads, label=name, color=plots.COLOURS[k % 7], capsize=2,
-            marker=plots.MARKERS[k % 7], linestyle=plots.DASHES[k % 4],
-        )  # fmt: skip
-        ends.append(f"{name} from {means[0]:.3f} to {means[-1]:.3f}")
-    columns = sorted({n for row in shown.values() for n in row})
-    ax.set(xscale="log", xlabel="labels of the target", ylabel="accuracy")
-    ax.set_xticks(columns, [f"{n:,}" for n in columns])
-    ax.minorticks_off()
-    ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
+    found = ways(runs)
+    names = [name for name in dict.fromkeys(map(family, runs)) if name != COUNTS] or [COUNTS]
+    drawn, panels = plots.figure(len(names), width=2.4 * len(names) + 1.5)
+    ends, columns = [], sorted({n for row in found.values() for n in row})
+    for ax, name in zip(panels, names, strict=True):
+        ax.set(title=name, xscale="log", xlabel="labels of the target", ylabel="accuracy")
+        ax.set_xticks(columns, [f"{n:,}" for n in columns], rotation=60)
+        ax.minorticks_off()
+        ax.sharey(panels[0])
+        ax.label_outer()
+        lines = {(name, SCRATCH): SCRATCH, (name, START): START, (name, "full"): "full"}
+        for k, (key, label) in enumerate({**lines, (COUNTS, COUNTS): COUNTS}.items()):
+            if row := found.get(key):
+                means = [fmean(values) for values in row.values()]
+                spreads = [stdev(values) if len(values) > 1 else 0.0 for values in row.values()]
+                ax.errorbar(
+                    list(row), means, yerr=spreads, label=label, color=plots.COLOURS[k],
+                    capsize=2, marker=plots.MARKERS[k], linestyle=plots.DASHES[k],
+                )  # fmt: skip
+                ends.append(f"{name}, {label} from {means[0]:.3f} to {means[-1]:.3f}")
+    lines = {
+        label: line for ax in panels
+        for line, label in zip(*ax.get_legend_handles_labels(), strict=True)
+    }  # fmt: skip
+    drawn.legend(lines.values(), lines, loc="outside right upper")
     return plots.picture(
         drawn,
-        alt=f"Line chart of accuracy by labels: {'; '.join(ends)}.",
-        caption=f"From {source} to {target}: accuracy by the number of labels.",
+        alt=f"Line charts of accuracy by labels: {'; '.join(ends)}.",
+        caption=f"From {source} to {target}: accuracy by the number of labels, its mean and its "
+        "standard deviation over the seeds.",
     )
 
 
@@ -159,8 +166,7 @@ def heat(grid: Pairs, name: str) -> plots.Picture:
     table = np.full((len(sources), len(targets)), np.nan)
     for (source, target), gain in found.items():
         table[sources.index(source), targets.index(target)] = gain
-    how = "also given the source's texts" if name == COUNTS else "fine-tuned"
-    caption = f"{name}, {how}, with {AT} labels of the target: accuracy gained."
+    caption = f"{name} with {AT} labels of the target: accuracy gained by the source."
     return plots.heat_maps(
         {"gain": table}, sources, targets, x="target", y="source", caption=caption
     )
@@ -169,10 +175,10 @@ def heat(grid: Pairs, name: str) -> plots.Picture:
 def distances(grid: Pairs) -> str:
     """Return the distance of pairs beside what the source gave each family at 100 labels.
 
-    NB-SVM is given the source's texts beside the target's. Pairs whose task is another are left
-    out: there the distance of the texts is not the only one. The last two rows hold, for each
-    family of at least three pairs, the correlation over them of the gain with the distance, and
-    with the accuracy of the family's source model as it is.
+    Beside the distance, the share of the target's words that the source has. Pairs whose task is
+    another are left out: there the distance of the texts is not the only one. The last rows hold,
+    for each family of at least six pairs, the correlation over them of the gain with the distance,
+    with that share, and with the accuracy of the family's source model as it is.
     """
     names = list(dict.fromkeys(family(run) for runs in grid.values() for run in runs))
     rows = []
@@ -182,25 +188,29 @@ def distances(grid: Pairs) -> str:
             there = [of_family.get(name) for name in names]
             gain = [np.nan if run is None else _gain(run) for run in there]
             as_is = [np.nan if run is None else run.mean(ONLY) for run in there]
-            rows.append((of_family[COUNTS].mean("distance"), pair, gain, as_is))
+            known = next((run.mean(KNOWN) for run in runs if KNOWN in run.metrics), np.nan)
+            rows.append((of_family[COUNTS].mean("distance"), known, pair, gain, as_is))
     rows.sort()
     lines = []
-    for distance, pair, gain, _ in rows:
+    for distance, known, pair, gain, _ in rows:
         cells = ("—" if np.isnan(points) else f"{100 * points:+.1f}" for points in gain)
-        lines.append([*pair, f"{distance:.2f}", *cells])
+        share = "—" if np.isnan(known) else f"{100 * known:.0f} %"
+        lines.append([*pair, f"{distance:.2f}", share, *cells])
     measures = {
         "the distance": lambda row, k: row[0],
-        f"the accuracy of *{ONLY}*": lambda row, k: row[3][k],
+        "the words known": lambda row, k: row[1],
+        f"the accuracy of *{ONLY}*": lambda row, k: row[4][k],
     }
     for name, of in measures.items():
         cells = []
         for k in range(len(names)):
-            there = [(of(row, k), row[2][k]) for row in rows if not np.isnan(row[2][k])]
+            there = [(of(row, k), row[3][k]) for row in rows if not np.isnan(row[3][k])]
             cells.append(
-                f"{np.corrcoef(np.transpose(there))[0, 1]:+.2f}" if len(there) > 2 else "—"
+                f"{np.corrcoef(np.transpose(there))[0, 1]:+.2f}" if len(there) >= 6 else "—"
             )
-        lines.append([f"correlation with {name}", "", "", *cells])
-    return markdown(["source", "target", "distance", *names], "ll" + "r" * (1 + len(names)), lines)
+        lines.append([f"correlation with {name}", "", "", "", *cells])
+    head = ["source", "target", "distance", KNOWN, *names]
+    return markdown(head, "ll" + "r" * (2 + len(names)), lines)
 
 
 def guide(grid: Pairs) -> str:
@@ -249,7 +259,7 @@ def forgotten(grid: Pairs) -> str:
         for run in runs:
             if "source accuracy" in run.metrics:
                 cells = [
-                    f"{0.0 - 100 * run.mean(FORGOTTEN + method):+.1f}"
+                    percent([0.0 - lost for lost in run.metrics[FORGOTTEN + method]], "+")
                     if FORGOTTEN + method in run.metrics
                     else "—"
                     for method in methods
@@ -273,22 +283,29 @@ def ranks(run: Run) -> str:
 
 
 def parts(runs: Sequence[Run]) -> str:
-    """Return what a part of a source's model gives, a row for each pair of domains."""
+    """Return what each way to carry a source over gives beside the first, a row for each run."""
     found = [name.removesuffix(", accuracy") for name in runs[0].metrics if ", acc" in name]
     first, *others = found
     lines = []
     for run in runs:
-        cells = [run.hyperparameters["source"], run.data["name"]]
+        cells = [run.hyperparameters["source"], run.data["name"], run.model.partition(",")[0]]
         cells.append(percent(run.metrics[f"{first}, accuracy"]))
         lines.append(cells + [_interval(run, f"{name} minus {first}") for name in others])
-    return markdown(["source", "target", *found], "ll" + "r" * len(found), lines)
+    return markdown(["source", "target", "family", *found], "lll" + "r" * len(found), lines)
 
 
 def _gain(run: Run) -> float:
-    """Return what the source adds to the same start without it; NaN if it cannot be added."""
-    with_it = BOTH if family(run) == COUNTS else "full"
-    if f"{with_it}, {AT}{LABELS}" not in run.metrics:
+    """Return what the source adds to the same start, trained alike; NaN if it cannot be added.
+
+    NB-SVM is given the source's texts too. The mini-ALBERT starts from its pre-training, else a
+    network from random weights, and has the rate and passes of those after the source.
+    """
+    added = (
+        (BOTH, COUNTS) if family(run) == COUNTS
+        else ("full", START) if f"{START}, {AT}{LABELS}" in run.metrics
+        else ("full, as from scratch", SCRATCH)
+    )  # fmt: skip
+    if f"{added[0]}, {AT}{LABELS}" not in run.metrics:
         return np.nan
-    starts = (COUNTS,) if family(run) == COUNTS else (START, SCRATCH)
-    without = next(n for n in starts if f"{n}, {AT}{LABELS}" in run.metrics)
-    return run.mean(f"{with_it}, {AT}{LABELS}") - run.mean(f"{without}, {AT}{LABELS}")
+    with_it, without = (run.mean(f"{name}, {AT}{LABELS}") for name in added)
+    return with_it - without
