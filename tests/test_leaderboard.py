@@ -208,6 +208,7 @@ def test_what_the_prose_says_of_transfer():
     ):
         assert round(100 * albert.mean(gap.format(*pair))) == points
     assert min(albert.metrics["100 labels: full minus from scratch, low"]) > 0
+    assert round(100 * albert.mean("from scratch, 100 labels"), 1) == 64.5
     assert min(albert.metrics["100 labels: full minus no source task, low"]) < 0  # no verdict
     assert round(100 * lstm.mean("100 labels: full minus source only")) == 1
     for name, points in (("TextCNN", 5), ("Transformer", 3)):
@@ -262,30 +263,44 @@ def moved(run):
 
 
 def test_what_the_prose_says_of_all_pairs_of_one_task():
-    """What tells a gain beforehand, how large the largest are, how little the strategy matters."""
+    """What tells a gain beforehand, how large the largest are, how little the strategy matters.
+
+    The gain is over the same start, trained alike.
+    """
     of_task, goods = {run.task: run for run in RUNS}, ("books", "electronics", "kitchen")
     pairs = [(s, t) for s in (*goods, "imdb", "finance") for t in goods if s != t]
     found = {kind: [of_task[f"transfer-{s}-{t}-{kind}"] for s, t in pairs] for kind in NETWORKS}
     far = [of_task[f"transfer-{s}-{t}-nbsvm"].mean("distance") for s, t in pairs]
     found["nbsvm"] = [of_task[f"transfer-{s}-{t}-nbsvm"] for s, t in pairs]
-    with_it = dict.fromkeys(NETWORKS, ("full", "from scratch"))
+    known = [of_task[f"transfer-{s}-{t}-textcnn"].mean("words known") for s, t in pairs]
+    with_it = dict.fromkeys(NETWORKS, ("full, as from scratch", "from scratch"))
     with_it["nbsvm"] = "source and target together", "NB-SVM"
-    told = {"distance": [], "as is": [], "distance of goods": [], "as is, goods": []}
+    told = {}
     for kind, runs in found.items():
         new, old = (
             np.array([run.mean(f"{way}, 100 labels") for run in runs]) for way in with_it[kind]
         )
         as_is = [run.mean("source only") for run in runs]
-        told["distance"].append(round(np.corrcoef(far, new - old)[0, 1], 2))
-        told["as is"].append(round(np.corrcoef(as_is, new - old)[0, 1], 2))
-        gain = (new - old)[:6]  # of the pairs among goods
-        told["distance of goods"].append(round(np.corrcoef(far[:6], gain)[0, 1], 2))
-        told["as is, goods"].append(round(np.corrcoef(as_is[:6], gain)[0, 1], 2))
+        for name, tells in (("distance", far), ("words", known), ("as is", as_is)):
+            for some in (12, 6):  # the first six are those among goods
+                r = np.corrcoef(tells[:some], (new - old)[:some])[0, 1]
+                told.setdefault((name, some), []).append(round(r, 2))
     assert all(source in goods for source, _ in pairs[:6]) and len(pairs) == 12
-    assert (min(told["as is"]), max(told["as is"])) == (0.92, 0.99)
-    assert (min(told["distance"]), max(told["distance"])) == (-0.63, -0.48)
-    assert (min(told["as is, goods"]), max(told["as is, goods"])) == (0.93, 0.98)
-    assert (min(told["distance of goods"]), max(told["distance of goods"])) == (-0.98, -0.86)
+    assert {key: (min(values), max(values)) for key, values in told.items()} == {
+        ("as is", 12): (0.92, 0.98), ("as is", 6): (0.86, 0.96), ("words", 12): (0.59, 0.74),
+        ("words", 6): (0.16, 0.46), ("distance", 12): (-0.57, -0.46),
+        ("distance", 6): (-0.93, -0.8),
+    }  # fmt: skip
+    assert len({round(distance, 2) for distance in far[:6]}) == 3
+    ahead = {
+        run.task for run in RUNS for name, values in run.metrics.items()
+        if run.task.startswith("transfer-") and name.endswith(" minus NB-SVM, low")
+        and "NB-SVM" not in run.model and min(values) > 0
+    }  # fmt: skip
+    assert ahead == {f"transfer-imdb-books-{kind}" for kind in NETWORKS}
+    leads = [of_task[task].mean("100 labels: full minus NB-SVM") for task in ahead]
+    assert all(min(of_task[t].metrics["100 labels: full minus NB-SVM, low"]) > 0 for t in ahead)
+    assert (round(100 * min(leads)), round(100 * max(leads))) == (7, 10)
     gains = []
     for kind in NETWORKS:
         for pair in ("kitchen-electronics", "electronics-kitchen", "imdb-books"):
@@ -327,7 +342,7 @@ def test_what_the_prose_says_of_protecting_what_was_moved():
             for run in runs if f"{way}, 100 labels" in run.metrics
         ]  # fmt: skip
         assert round(100 * np.mean(gaps)) == points, way
-    for way, most in (("full", 5), ("gradual", 5), ("lora", 7)):
+    for way, most in (("full", 5), ("gradual", 5), ("lora", 8)):
         name = f"forgotten of the source, {way}"
         assert max(100 * run.mean(name) for run in runs if name in run.metrics) < most
     money = [run for run in RUNS if run.task.startswith("transfer-finance-")]
@@ -342,12 +357,21 @@ def test_what_the_prose_says_of_protecting_what_was_moved():
     assert (min(far), max(far), len(far)) == (10, 19, 6)
     assert all(v <= 0 for k, v in lost["full"].items() if k.startswith("textcnn"))
     assert [lost[way]["mini-albert kitchen"] for way in lost] == [36, 33, 21]
+    of_low_rank = [v for k, v in lost["lora"].items() if k.startswith("transformer")]
+    assert (min(of_low_rank), max(of_low_rank), len(of_low_rank)) == (1, 4, 3)
+    for run in money:
+        if "mini-ALBERT: finance to kitchen" in run.model:
+            for way, ends in (("full", (22, 52)), ("lora", (3, 37))):
+                seeds = [round(100 * v) for v in run.metrics[f"forgotten of the source, {way}"]]
+                assert (min(seeds), max(seeds)) == ends
+        if "lora, 100 labels" in run.metrics:  # it learns less, too
+            assert run.mean("lora, 100 labels") < run.mean("full, 100 labels")
     kitchen = [lost["full"][f"{kind} kitchen"] for kind in ("lstm", "transformer")]
     assert 10 <= min(kitchen) <= max(kitchen) <= 15
 
 
 def test_what_the_prose_says_of_a_source_whose_classes_are_of_unequal_size():
-    """Financial news takes away 2 to 7 points, with as many texts of each class 1."""
+    """Financial news takes away 2 to 7 points, with as many texts of each class 1, if smaller 2."""
     runs = [run for run in RUNS if run.task.startswith("transfer-balanced-finance-")]
     assert len(runs) == 3 and all(len(run.seeds) == 3 for run in runs)
     whole = [round(100 * run.mean("target and source minus target")) for run in runs]
@@ -357,6 +381,12 @@ def test_what_the_prose_says_of_a_source_whose_classes_are_of_unequal_size():
         assert round(100 * run.mean(gap)) == -1
         assert min(run.metrics[f"{gap}, low"]) < 0 < max(run.metrics[f"{gap}, high"])
         assert 0.87 < run.mean("source, said positive") < 0.93
+    gap = "target and smaller source minus target"
+    smaller = [round(100 * run.mean(gap)) for run in runs]
+    assert (min(smaller), max(smaller)) == (-8, -2)
+    (kitchen,) = (run for run in runs if run.task.endswith("kitchen"))
+    for given in ("target and source", "target and smaller source"):
+        assert max(kitchen.metrics[f"{given} minus target, high"]) < 0
 
 
 def test_what_the_prose_says_of_counting_the_words_of_both_domains():
@@ -391,7 +421,22 @@ def test_what_the_prose_says_of_counting_the_words_of_both_domains():
     assert sorted(added["finance", target] for target in goods) == [-7, -4, -2]
 
 
-def test_what_the_prose_says_of_a_loss_that_is_the_sources():
+def test_what_the_prose_says_of_financial_news_at_equal_rates():
+    """Nothing for books; for electronics TextCNN and Transformer are behind, without a verdict."""
+    of_task, gap = {run.task: run for run in RUNS}, "100 labels: full, as from scratch minus {}"
+    gap = gap.format("from scratch")
+    points = {
+        (target, kind): 100 * of_task[f"transfer-finance-{target}-{kind}"].mean(gap)
+        for target in GOODS for kind in NETWORKS
+    }  # fmt: skip
+    behind = {key for key, value in points.items() if round(value) <= -4}
+    assert behind == {("electronics", "textcnn"), ("electronics", "transformer")}
+    assert all(-1.5 < value < 2 for key, value in points.items() if key not in behind)
+    for target, kind in behind:
+        assert max(of_task[f"transfer-finance-{target}-{kind}"].metrics[f"{gap}, high"]) > 0
+
+
+def test_what_the_prose_says_of_a_loss_without_a_verdict():
     """From news topics to medical abstracts: who is behind, in which measure, with which part."""
     of_task = {run.task: run for run in RUNS}
     same, scratch, rival = "full, as from scratch", "from scratch", "100 labels: {} minus {}"

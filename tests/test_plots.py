@@ -140,6 +140,26 @@ def test_comparison_draws_the_first_row_on_top_and_the_interval_as_given(drawn):
     np.testing.assert_allclose(ends, [[0.6, 0], [0.75, 0]])
 
 
+def test_amounts_draw_each_interval_at_its_amount_and_name_it(drawn):
+    rows = {
+        "moved": {20: Interval(0.7, 0.6, 0.75), 1000: Interval(0.8, 0.7, 0.9)},
+        "from scratch": {20: Interval(0.5, 0.4, 0.6), 1000: Interval(0.9, 0.85, 0.95)},
+    }
+    picture = plots.amounts(rows, caption="x", x="labels", lines={"as it is": 0.65})
+    assert "from scratch with 1,000 0.900 (0.850 to 0.950)" in picture.alt
+    assert "as it is at 0.650" in picture.alt
+    (ax,) = drawn
+    assert ax.get_xscale() == "log"
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["20", "1,000"]
+    for container, row in zip(ax.containers, rows.values(), strict=True):
+        segments = container.lines[2][0].get_segments()
+        for segment, (amount, interval) in zip(segments, row.items(), strict=True):
+            assert segment[:, 1].tolist() == pytest.approx([interval.low, interval.high])
+            assert segment[:, 0] == pytest.approx([amount] * 2, rel=0.05)
+    first, second = (c.lines[2][0].get_segments()[0][0, 0] for c in ax.containers)
+    assert first < second  # side by side
+
+
 def test_a_perfect_matrix_has_no_most_frequent_error_and_names_must_fit():
     alt, _ = parts(plots.confusion(np.eye(2, dtype=int), ["a", "b"], caption="x"))
     assert alt == "Confusion matrix of 2 classes: 2 of 2 right."

@@ -103,11 +103,16 @@ def test_peak_memory_sees_a_large_array():
     del block
 
 
-def test_a_claim_that_does_not_hold_stops_the_notebook_but_not_at_smoke_scale(monkeypatch, capsys):
+def test_a_claim_that_does_not_hold_stops_the_notebook_at_laptop_scale_only(monkeypatch, capsys):
     monkeypatch.setenv("TUTORIAL_SCALE", "laptop")
     runtime.claim("water is wet", True)
     with pytest.raises(AssertionError, match="pigs fly"):
         runtime.claim("pigs fly", False)
+    monkeypatch.setenv("TUTORIAL_SCALE", "full")
+    runtime.claim("water is wet", True)
+    runtime.claim("pigs fly", False)
+    said = capsys.readouterr().out.splitlines()
+    assert said[-2:] == ["Holds: water is wet", "DOES NOT HOLD in this run: pigs fly"]
     monkeypatch.setenv("TUTORIAL_SCALE", "smoke")
     runtime.claim("pigs fly", False)
     assert "Not checked at smoke scale: pigs fly" in capsys.readouterr().out

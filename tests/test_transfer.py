@@ -317,7 +317,10 @@ def test_each_depth_moves_by_its_own_rate(make):
 
 
 def recorded(monkeypatch):
-    """What learns in each training that `adapt` starts, and for how many epochs."""
+    """What learns in each training that `adapt` starts, and for how many epochs.
+
+    In each, all that learns must move, and all else must stay bit for bit.
+    """
     stages = []
     real = transfer.training.fit_classifier
 
@@ -325,7 +328,9 @@ def recorded(monkeypatch):
         names = {n for n, p in model.named_parameters() if p.requires_grad}
         rates = {p: g["lr"] for g in more["optimizer"] for p in g["params"]}
         stages.append((names, config.epochs, rates))
-        return real(model, batches, validation, config, **more)
+        before = copy.deepcopy(dict(model.named_parameters()))
+        real(model, batches, validation, config, **more)
+        assert names == {n for n, p in model.named_parameters() if not torch.equal(p, before[n])}
 
     monkeypatch.setattr(transfer.training, "fit_classifier", spy)
     return stages

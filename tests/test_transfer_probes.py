@@ -119,17 +119,6 @@ def test_a_cost_is_split_into_the_sources_and_the_strategys():
     assert tp.cost(wrong[12], wrong[12], wrong[3], FILM).source == (0, 0, 0)
 
 
-def test_the_head_and_what_is_below_it_move_by_themselves():
-    before = tp.network(9)
-    after = copy.deepcopy(before)
-    with torch.no_grad():
-        after.output.bias[1] -= 0.5
-        after.embeddings[0].weight[3, 4] += 0.25
-    assert tp.moves(before, after) == pytest.approx((0.5, 0.25))
-    with pytest.raises(ValueError, match="not built alike"):
-        tp.moves(before, tp.network(8))
-
-
 def test_nbsvm_learns_what_is_shared_by_both_domains():
     assert (tp.nbsvm(FILM, SHOP) == SHOP.labels).all()  # the same words of praise and blame
 

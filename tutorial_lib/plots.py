@@ -219,6 +219,47 @@ def comparison(
     return picture(drawn, alt=alt, caption=caption, data=data)
 
 
+def amounts(
+    curves: Mapping[str, Mapping[int, Interval]],
+    *,
+    caption: str,
+    x: str,
+    metric: str = "accuracy",
+    lines: Mapping[str, float] | None = None,
+    data: Data = None,
+) -> Picture:
+    """Draw values with their intervals by an amount, such as that of labels: a line for each name.
+
+    The axis of amounts is logarithmic; points of one amount stand side by side to be told apart.
+
+    Args:
+        lines: values that do not depend on the amount.
+    """
+    drawn, (ax,) = figure(height=3.8)
+    ax.set(xscale="log", xlabel=x, ylabel=metric)
+    for k, (name, row) in enumerate(curves.items()):
+        value, low, high = np.array(list(row.values())).T
+        ax.errorbar(
+            np.array(list(row)) * 1.04 ** (k - (len(curves) - 1) / 2), value,
+            yerr=np.maximum([value - low, high - value], 0), color=COLOURS[k % 7], capsize=3,
+            marker=MARKERS[k % 7], linestyle=DASHES[k % 4], label=name,
+        )  # fmt: skip
+    for k, (name, value) in enumerate((lines or {}).items(), len(curves)):
+        ax.axhline(value, linestyle=DASHES[k % 4], color=COLOURS[k % 7], label=name)
+    places = sorted({amount for row in curves.values() for amount in row})
+    ax.set_xticks(places, [f"{amount:,}" for amount in places])
+    ax.minorticks_off()
+    ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
+    values = "; ".join(
+        f"{name} with {amount:,} {v.value:.3f} ({v.low:.3f} to {v.high:.3f})"
+        for name, row in curves.items()
+        for amount, v in row.items()
+    )
+    marks = "".join(f"; {n} at {v:.3f}" for n, v in (lines or {}).items())
+    alt = f"Line chart of {metric} by {x} with intervals: {values}{marks}."
+    return picture(drawn, alt=alt, caption=caption, data=data)
+
+
 def bars(
     labels: Sequence[str],
     series: Mapping[str, Sequence[float]],

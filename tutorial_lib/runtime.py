@@ -93,17 +93,18 @@ def claim(words: str, holds: bool) -> None:
     """State a conclusion of the text above and stop if the numbers just computed deny it.
 
     At smoke scale a model has seen too little to show anything, so there the conclusion is
-    printed as not checked.
+    printed as not checked. At full scale, which the text was not written from, a conclusion that
+    does not hold is printed and stops nothing.
 
     Raises:
-        AssertionError: it does not hold, at any scale but smoke.
+        AssertionError: it does not hold at laptop scale.
     """
     if scale().name == "smoke":
         print(f"Not checked at smoke scale: {words}")
         return
-    if not holds:
+    if not holds and scale().name == "laptop":
         raise AssertionError(f"does not hold in this run: {words}")
-    print(f"Holds: {words}")
+    print(f"Holds: {words}" if holds else f"DOES NOT HOLD in this run: {words}")
 
 
 def environment() -> dict[str, str | int]:

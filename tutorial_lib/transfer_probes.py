@@ -201,22 +201,6 @@ def cost(
     return Cost(*(lead(a, b, texts) for a, b in pairs))
 
 
-def moves(before: nn.Module, after: nn.Module) -> tuple[float, float]:
-    """Return how far training has moved the head, and how far all below it: the most of any weight.
-
-    Raises:
-        ValueError: two models that are not built alike.
-    """
-    old, far = before.state_dict(), {True: 0.0, False: 0.0}
-    if {n: p.shape for n, p in old.items()} != {n: p.shape for n, p in after.state_dict().items()}:
-        raise ValueError("the two models are not built alike")
-    for name, parameter in after.named_parameters():
-        step = (parameter.detach().cpu() - old[name].cpu()).abs().max().item()
-        head = name.startswith("output.")
-        far[head] = max(far[head], step)
-    return far[True], far[False]
-
-
 def nbsvm(texts: Texts, asked: Texts, seed: int = 0) -> Int64[np.ndarray, "N"]:
     """Return the classes that NB-SVM, trained on texts, gives others; it reads all of each."""
     return baselines.nbsvm(*texts, asked.strings, seed)[0]
