@@ -334,6 +334,23 @@ def test_what_the_prose_says_of_all_pairs_of_one_task():
     assert (min(gains), max(gains)) == (9, 19)
 
 
+def test_what_the_prose_says_of_what_protection_costs():
+    """From rates that fall towards the input to one rate, to twice that, to twice the passes."""
+    added = {"films": [], "money": [], "rate": [], "passes": []}
+    runs = [run for run in RUNS if run.task.startswith("transfer-rates-")]
+    assert len(runs) == 6 and all(len(run.seeds) == 3 for run in runs)
+    for run in runs:
+        assert run.hyperparameters["labels"] == [500] and run.data["name"] == "amazon_kitchen"
+        full, one, fast, long = (run.mean(n) for n in run.metrics if n.endswith(", accuracy"))
+        source = "films" if run.hyperparameters["source"] == "imdb" else "money"
+        for name, gain in ((source, one - full), ("rate", fast - one), ("passes", long - fast)):
+            added[name].append(round(100 * gain))
+        if run.model.startswith("Transformer"):
+            assert min(run.metrics["one rate for all parts minus full, low"]) > 0
+    ends = {name: (min(points), max(points)) for name, points in added.items()}
+    assert ends == {"films": (1, 5), "money": (4, 8), "rate": (1, 7), "passes": (-1, 4)}
+
+
 def from_reviews():
     """Return the recorded networks on the nine pairs that come from reviews."""
     return [
