@@ -132,7 +132,7 @@ def transfer_page(root: Path = ROOT) -> str:
         if len(transfer_tables.amounts(some[0])) > 1:
             parts += [
                 f"## From {source} to {target}",
-                transfer_tables.curves(source, target, some)._repr_html_(),
+                _wide(transfer_tables.curves(source, target, some)._repr_html_()),
                 _wide(transfer_tables.by_amount(some)),
             ]
             if any(name.endswith(", macro F1") for name in some[0].metrics):
