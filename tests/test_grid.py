@@ -71,7 +71,7 @@ def test_a_source_of_more_classes_gives_those_of_the_target():
 
 
 def test_the_grid_holds_the_three_journeys_and_every_pair_of_goods():
-    for task in ("ag-news-medical-lstm", "finance-kitchen-textcnn", "imdb-kitchen-mini-albert"):
+    for task in ("ag-news-medical-lstm", "finance-books-textcnn", "imdb-kitchen-mini-albert"):
         assert grid.TASKS[f"transfer-{task}"].keywords["amounts"] == grid.AMOUNTS
     for source in grid.DOMAINS:
         for target in {*grid.DOMAINS} - {source}:
@@ -168,6 +168,17 @@ def test_a_run_that_was_stopped_goes_on_with_the_seeds_that_are_left(small_grid,
         run = grid.journey("t", NAMES, "nbsvm", [20]).run()
     assert run.seeds == [0, 1]
     assert seeds == sorted(seeds) and seeds.count(0) == seeds.count(1)
+
+
+def test_a_task_that_was_run_with_fewer_amounts_is_still_new(small_grid, monkeypatch, tmp_path):
+    task = "transfer-imdb-kitchen-nbsvm"
+    monkeypatch.setattr(grid, "RESULTS", tmp_path)
+    assert not grid.is_recorded(task)
+    for amounts, done in (([20], False), ([20, 100], True)):
+        monkeypatch.setitem(grid.TASKS[task].keywords, "amounts", (20, 100))
+        grid.HALF_DONE.joinpath(f"{task}.json").unlink(missing_ok=True)
+        results.write(grid.journey(task, NAMES, "nbsvm", amounts).run(), tmp_path)
+        assert grid.is_recorded(task) is done
 
 
 def test_every_rank_begins_with_the_same_source_and_is_compared_with_full(small_grid, monkeypatch):
