@@ -485,6 +485,17 @@ def test_what_the_prose_says_of_a_loss_without_a_verdict():
         assert round(100 * gains[0]) in (3, 4)
         rest = [gain > 0 for gain in gains[1:]]
         assert rest == [family == "textcnn", False, False, False, family == "textcnn"]
+    albert = of_task["transfer-ag-news-medical-mini-albert"]
+    lost = [
+        100 * (albert.mean(f"no source task, {n} labels") - albert.mean(f"full, {n} labels"))
+        for n in (20, 50, 100, 200, 500, 1000)
+    ]  # fmt: skip
+    assert 0 < min(lost) < max(lost) < 5
+    assert max(albert.metrics["100 labels: full minus no source task, high"]) > 0  # no verdict
+    gap = rival.format(same, scratch)
+    assert round(100 * albert.mean(gap)) == -8 and max(albert.metrics[f"{gap}, high"]) < 0
+    for way in ("full", "features", "gradual", same):
+        assert max(albert.metrics[rival.format(way, "NB-SVM") + ", high"]) < 0
     parts = of_task["transfer-parts-ag-news-medical"]
     assert 0 < parts.mean("word vectors minus nothing") < 0.01
     for part in ("filters", "both"):  # no verdict
