@@ -151,6 +151,14 @@ def transfer_page(root: Path = ROOT) -> str:
         for (source, target), some in grid.items()
         if len(transfer_tables.amounts(some[0])) == 1
     ]
+    if transfer_tables.leads(grid):
+        parts += [
+            "## The source alone, the labels alone, both",
+            transfer_tables.leads_picture(grid)._repr_html_(),
+            "The gain of both over the labels alone, in points, by which of the two is ahead of "
+            "the other: mean (lowest to highest; number of pairs and amounts of labels).",
+            _wide(transfer_tables.own_or_source(grid)),
+        ]
     parts += ["## Distance and gain", _wide(transfer_tables.distances(grid))]
     parts += ["## What is forgotten", _wide(transfer_tables.forgotten(grid))]
     carried = [run for run in runs if run.task.startswith("transfer-parts-")]

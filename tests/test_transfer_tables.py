@@ -153,6 +153,38 @@ def test_a_family_without_a_run_has_a_dash_beside_the_distance():
     assert lines.splitlines()[-1].endswith("| — | — |")
 
 
+def test_gains_stand_beside_how_far_the_source_alone_is_ahead():
+    network = {"source only": [0.62] * 2, "NB-SVM, 20 labels": [0.9] * 2}  # not its own labels
+    for n, alone, both in ((20, 0.5, 0.64), (100, 0.58, 0.63), (500, 0.7, 0.71)):
+        network |= {f"from scratch, {n} labels": [alone - 0.01, alone + 0.01]}
+        network |= {
+            f"full, as from scratch, {n} labels": [both] * 2,
+            f"full, {n} labels": [0.1] * 2,
+        }
+    encoder = {"source only": [0.62] * 2, "no source task, 100 labels": [0.6] * 2}
+    encoder |= {"full, 100 labels": [0.55] * 2, "from scratch, 100 labels": [0.5] * 2}
+    grid = transfer_tables.pairs([
+        COUNTS, made("LSTM", "film", "shop", network), made("mini", "film", "shop", encoder),
+        made("LSTM", "news", "shop", {"from scratch, 100 labels": [0.5] * 2}),  # other classes
+    ])  # fmt: skip
+    found = transfer_tables.leads(grid)
+    assert list(found) == ["NB-SVM", "LSTM", "mini"]
+    np.testing.assert_allclose(found["NB-SVM"], [[-10, -8]])  # with 20 labels there are not both
+    np.testing.assert_allclose(found["LSTM"], [[12, 14], [4, 5], [-8, 1]])
+    np.testing.assert_allclose(found["mini"], [[2, -5]])
+    assert transfer_tables.own_or_source(grid).splitlines()[2:] == [
+        "| the source ahead by more than 5 | — | +14.0 (+14.0 to +14.0; 1) | — "
+        "| +2.0 (+2.0 to +2.0; 1) |",
+        "| the source ahead by 0 to 5 | — | +5.0 (+5.0 to +5.0; 1) | -5.0 (-5.0 to -5.0; 1) "
+        "| -3.0 (-7.0 to +1.0; 2) |",
+        "| the labels ahead by 0 to 5 | — | — | — | — |",
+        "| the labels ahead by 5 to 10 | -8.0 (-8.0 to -8.0; 1) | +1.0 (+1.0 to +1.0; 1) | — "
+        "| -3.5 (-8.0 to +1.0; 2) |",
+        "| the labels ahead by more than 10 | — | — | — | — |",
+    ]
+    assert "NB-SVM around (-10, -8)" in transfer_tables.leads_picture(grid).alt
+
+
 def test_the_guide_names_the_best_way_and_its_lead():
     lines = transfer_tables.guide(GRID).splitlines()
     assert lines[2:] == [
@@ -245,6 +277,7 @@ def test_the_page_is_made_of_whatever_is_recorded(recorded, tmp_path):
         )
     page = pages.transfer_page(tmp_path)
     assert page.count('<details id="run-') == len(recorded)
-    assert page.count("<figure") == len(recorded) + bool(recorded)  # matrices and the curve
+    # a matrix each, the curve, and the source beside the labels
+    assert page.count("<figure") == len(recorded) + 2 * bool(recorded)
     assert ("From film to shop" in page) is bool(recorded)
     assert pages.results_page(tmp_path) == "No run is recorded yet."

@@ -21,6 +21,11 @@ FAMILIES = (COUNTS, "TextCNN", "LSTM", "Transformer", "mini-ALBERT")  # as the c
 FORGOTTEN = "forgotten of the source, "
 BOTH = "source and target together"
 KNOWN = "words known"
+LEADS = {  # of the source alone over the labels alone, in points
+    "the source ahead by more than 5": (5, np.inf), "the source ahead by 0 to 5": (0, 5),
+    "the labels ahead by 0 to 5": (-5, 0), "the labels ahead by 5 to 10": (-10, -5),
+    "the labels ahead by more than 10": (-np.inf, -10),
+}  # fmt: skip
 
 Pairs = Mapping[tuple[str, str], Sequence[Run]]
 
@@ -213,6 +218,59 @@ def distances(grid: Pairs) -> str:
     return markdown(head, "ll" + "r" * (2 + len(names)), lines)
 
 
+def leads(grid: Pairs) -> dict[str, np.ndarray]:
+    """Return what each family's source gives beside how far it is ahead of the labels.
+
+    Returns:
+        By family an array `(N, 2)` in points, a row for each pair and amount of labels: the
+        source's model as it is minus what has the labels alone; and the gain, what has both minus
+        what has the labels alone, trained alike. Pairs whose classes are others are left out.
+    """
+    found: dict[str, list[tuple[float, float]]] = {}
+    for run in (run for runs in grid.values() for run in runs if ONLY in run.metrics):
+        both, own = _alike(run)
+        for n in amounts(run):
+            if f"{both}, {n}{LABELS}" in run.metrics:
+                new, old = (run.mean(f"{name}, {n}{LABELS}") for name in (both, own))
+                row = 100 * (run.mean(ONLY) - old), 100 * (new - old)
+                found.setdefault(family(run), []).append(row)
+    return {name: np.array(rows) for name, rows in found.items()}
+
+
+def own_or_source(grid: Pairs) -> str:
+    """Return the gains of `leads` by the lead, for each family: mean, least, most and number.
+
+    The last column is what has both minus the *better* of the two, which has no term of the lead.
+    """
+    found, lines = leads(grid), []
+    for name, (low, high) in LEADS.items():
+        some = [rows[(low <= rows[:, 0]) & (rows[:, 0] < high)] for rows in found.values()]
+        better = [gain - max(lead, 0) for rows in some for lead, gain in rows]
+        columns = [list(rows[:, 1]) for rows in some] + [better]
+        lines.append([name, *(_range(points) for points in columns)])
+    head = ["alone", *found, "all, over the better"]
+    return markdown(head, "l" + "r" * (len(found) + 1), lines)
+
+
+def _range(points: Sequence[float]) -> str:
+    if not points:
+        return "—"
+    return f"{fmean(points):+.1f} ({min(points):+.1f} to {max(points):+.1f}; {len(points)})"
+
+
+def leads_picture(grid: Pairs) -> plots.Picture:
+    """Draw `leads`, a point for each family, pair and amount of labels."""
+    found = leads(grid)
+    return plots.scatter(
+        np.concatenate(list(found.values())),
+        np.repeat(range(len(found)), [len(rows) for rows in found.values()]),
+        list(found), x="source alone minus labels alone, points",
+        y="both minus labels alone, points",
+        caption="What a source gives, by how far it is ahead of the target's labels: a point for "
+        "each family, pair and number of labels.",
+    )  # fmt: skip
+
+
 def guide(grid: Pairs) -> str:
     """Return the best way for each pair and amount of labels, and its lead over NB-SVM.
 
@@ -294,18 +352,20 @@ def parts(runs: Sequence[Run]) -> str:
     return markdown(["source", "target", "family", *found], "lll" + "r" * len(found), lines)
 
 
-def _gain(run: Run) -> float:
-    """Return what the source adds to the same start, trained alike; NaN if it cannot be added.
+def _alike(run: Run) -> tuple[str, str]:
+    """Return the ways that have the source and the labels, and the labels alone, trained alike.
 
     NB-SVM is given the source's texts too. The mini-ALBERT starts from its pre-training, else a
     network from random weights, and has the rate and passes of those after the source.
     """
-    added = (
-        (BOTH, COUNTS) if family(run) == COUNTS
-        else ("full", START) if f"{START}, {AT}{LABELS}" in run.metrics
-        else ("full, as from scratch", SCRATCH)
-    )  # fmt: skip
-    if f"{added[0]}, {AT}{LABELS}" not in run.metrics:
-        return np.nan
-    with_it, without = (run.mean(f"{name}, {AT}{LABELS}") for name in added)
-    return with_it - without
+    if family(run) == COUNTS:
+        return BOTH, COUNTS
+    if any(name.startswith(f"{START}, ") for name in run.metrics):
+        return "full", START
+    return "full, as from scratch", SCRATCH
+
+
+def _gain(run: Run) -> float:
+    """Return what the source adds to 100 labels, trained alike; NaN if it cannot be added."""
+    both, own = (f"{name}, {AT}{LABELS}" for name in _alike(run))
+    return run.mean(both) - run.mean(own) if both in run.metrics else np.nan
