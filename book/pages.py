@@ -155,9 +155,12 @@ def transfer_page(root: Path = ROOT) -> str:
         parts += [
             "## The source alone, the labels alone, both",
             transfer_tables.leads_picture(grid)._repr_html_(),
-            "The gain of both over the labels alone, in points, by which of the two is ahead of "
-            "the other: mean (lowest to highest; number of pairs and amounts of labels).",
-            _wide(transfer_tables.own_or_source(grid)),
+            "What has both, minus the *better* of the two, in points, trained alike: mean (lowest "
+            "to highest; number of pairs and amounts of labels).",
+            _wide(transfer_tables.over_the_better(grid)),
+            f"The same where {transfer_tables.COUNTS} has the labels alone and, of the networks, "
+            "*full* has both.",
+            _wide(transfer_tables.over_the_better(grid, rival=transfer_tables.COUNTS)),
         ]
     parts += ["## Distance and gain", _wide(transfer_tables.distances(grid))]
     parts += ["## What is forgotten", _wide(transfer_tables.forgotten(grid))]

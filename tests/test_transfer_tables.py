@@ -154,15 +154,15 @@ def test_a_family_without_a_run_has_a_dash_beside_the_distance():
 
 
 def test_gains_stand_beside_how_far_the_source_alone_is_ahead():
-    network = {"source only": [0.62] * 2, "NB-SVM, 20 labels": [0.9] * 2}  # not its own labels
+    network = {"source only": [0.62] * 2}
     for n, alone, both in ((20, 0.5, 0.64), (100, 0.58, 0.63), (500, 0.7, 0.71)):
-        network |= {f"from scratch, {n} labels": [alone - 0.01, alone + 0.01]}
         network |= {
+            f"from scratch, {n} labels": [alone - 0.01, alone + 0.01],
             f"full, as from scratch, {n} labels": [both] * 2,
-            f"full, {n} labels": [0.1] * 2,
-        }
+            f"full, {n} labels": [0.6] * 2, f"NB-SVM, {n} labels": [alone + 0.05] * 2,
+        }  # fmt: skip
     encoder = {"source only": [0.62] * 2, "no source task, 100 labels": [0.6] * 2}
-    encoder |= {"full, 100 labels": [0.55] * 2, "from scratch, 100 labels": [0.5] * 2}
+    encoder |= {"full, 100 labels": [0.55] * 2, "NB-SVM, 100 labels": [0.63] * 2}
     grid = transfer_tables.pairs([
         COUNTS, made("LSTM", "film", "shop", network), made("mini", "film", "shop", encoder),
         made("LSTM", "news", "shop", {"from scratch, 100 labels": [0.5] * 2}),  # other classes
@@ -172,16 +172,17 @@ def test_gains_stand_beside_how_far_the_source_alone_is_ahead():
     np.testing.assert_allclose(found["NB-SVM"], [[-10, -8]])  # with 20 labels there are not both
     np.testing.assert_allclose(found["LSTM"], [[12, 14], [4, 5], [-8, 1]])
     np.testing.assert_allclose(found["mini"], [[2, -5]])
-    assert transfer_tables.own_or_source(grid).splitlines()[2:] == [
-        "| the source ahead by more than 5 | — | +14.0 (+14.0 to +14.0; 1) | — "
-        "| +2.0 (+2.0 to +2.0; 1) |",
-        "| the source ahead by 0 to 5 | — | +5.0 (+5.0 to +5.0; 1) | -5.0 (-5.0 to -5.0; 1) "
-        "| -3.0 (-7.0 to +1.0; 2) |",
-        "| the labels ahead by 0 to 5 | — | — | — | — |",
-        "| the labels ahead by 5 to 10 | -8.0 (-8.0 to -8.0; 1) | +1.0 (+1.0 to +1.0; 1) | — "
-        "| -3.5 (-8.0 to +1.0; 2) |",
-        "| the labels ahead by more than 10 | — | — | — | — |",
+    assert transfer_tables.over_the_better(grid).splitlines()[2:] == [
+        "| the source ahead by more than 5 | — | +2.0 (+2.0 to +2.0; 1) | — |",
+        "| the source ahead by 0 to 5 | — | +1.0 (+1.0 to +1.0; 1) | -7.0 (-7.0 to -7.0; 1) |",
+        "| the labels ahead by 0 to 5 | — | — | — |",
+        "| the labels ahead by 5 to 10 | -8.0 (-8.0 to -8.0; 1) | +1.0 (+1.0 to +1.0; 1) | — |",
+        "| the labels ahead by more than 10 | — | — | — |",
     ]
+    plain = transfer_tables.leads(grid, rival="NB-SVM")
+    np.testing.assert_allclose(plain["NB-SVM"], found["NB-SVM"])
+    np.testing.assert_allclose(plain["LSTM"], [[7, 5], [-1, -3], [-13, -15]])
+    np.testing.assert_allclose(plain["mini"], [[-1, -8]])
     assert "NB-SVM around (-10, -8)" in transfer_tables.leads_picture(grid).alt
 
 

@@ -218,17 +218,21 @@ def distances(grid: Pairs) -> str:
     return markdown(head, "ll" + "r" * (2 + len(names)), lines)
 
 
-def leads(grid: Pairs) -> dict[str, np.ndarray]:
-    """Return what each family's source gives beside how far it is ahead of the labels.
+def leads(grid: Pairs, *, rival: str = "") -> dict[str, np.ndarray]:
+    """Return what each family's source gives beside how far it is ahead of the labels alone.
 
+    Args:
+        rival: what has the labels alone; the same start, trained alike, when none is named.
     Returns:
         By family an array `(N, 2)` in points, a row for each pair and amount of labels: the
         source's model as it is minus what has the labels alone; and the gain, what has both minus
-        what has the labels alone, trained alike. Pairs whose classes are others are left out.
+        what has the labels alone. Pairs whose classes are others are left out.
     """
     found: dict[str, list[tuple[float, float]]] = {}
     for run in (run for runs in grid.values() for run in runs if ONLY in run.metrics):
         both, own = _alike(run)
+        if rival:
+            both, own = (BOTH if family(run) == COUNTS else "full"), rival
         for n in amounts(run):
             if f"{both}, {n}{LABELS}" in run.metrics:
                 new, old = (run.mean(f"{name}, {n}{LABELS}") for name in (both, own))
@@ -237,19 +241,17 @@ def leads(grid: Pairs) -> dict[str, np.ndarray]:
     return {name: np.array(rows) for name, rows in found.items()}
 
 
-def own_or_source(grid: Pairs) -> str:
-    """Return the gains of `leads` by the lead, for each family: mean, least, most and number.
+def over_the_better(grid: Pairs, *, rival: str = "") -> str:
+    """Return what has both minus the better of source and labels alone, by the lead of `leads`.
 
-    The last column is what has both minus the *better* of the two, which has no term of the lead.
+    For each family: mean, least, most and number.
     """
-    found, lines = leads(grid), []
+    found, lines = leads(grid, rival=rival), []
     for name, (low, high) in LEADS.items():
         some = [rows[(low <= rows[:, 0]) & (rows[:, 0] < high)] for rows in found.values()]
-        better = [gain - max(lead, 0) for rows in some for lead, gain in rows]
-        columns = [list(rows[:, 1]) for rows in some] + [better]
+        columns = [[gain - max(lead, 0) for lead, gain in rows] for rows in some]
         lines.append([name, *(_range(points) for points in columns)])
-    head = ["alone", *found, "all, over the better"]
-    return markdown(head, "l" + "r" * (len(found) + 1), lines)
+    return markdown(["alone", *found], "l" + "r" * len(found), lines)
 
 
 def _range(points: Sequence[float]) -> str:
