@@ -298,8 +298,8 @@ def test_what_the_prose_says_of_all_pairs_of_one_task():
                 told.setdefault((name, some), []).append(round(r, 2))
     assert all(source in goods for source, _ in pairs[:6]) and len(pairs) == 12
     assert {key: (min(values), max(values)) for key, values in told.items()} == {
-        ("as is", 12): (0.92, 0.98), ("as is", 6): (0.86, 0.96), ("words", 12): (0.59, 0.74),
-        ("words", 6): (0.16, 0.46), ("distance", 12): (-0.57, -0.46),
+        ("as is", 12): (0.92, 0.97), ("as is", 6): (0.86, 0.96), ("words", 12): (0.59, 0.69),
+        ("words", 6): (0.16, 0.46), ("distance", 12): (-0.56, -0.48),
         ("distance", 6): (-0.93, -0.8),
     }  # fmt: skip
     assert len({round(distance, 2) for distance in far[:6]}) == 3
@@ -465,18 +465,15 @@ def test_what_the_prose_says_of_counting_the_words_of_both_domains():
 
 
 def test_what_the_prose_says_of_financial_news_at_equal_rates():
-    """Nothing for books; for electronics TextCNN and Transformer are behind, without a verdict."""
+    """Next to nothing for books and kitchen goods; a loss for electronics, without a verdict."""
     of_task, gap = {run.task: run for run in RUNS}, "100 labels: full, as from scratch minus {}"
-    gap = gap.format("from scratch")
-    points = {
-        (target, kind): 100 * of_task[f"transfer-finance-{target}-{kind}"].mean(gap)
-        for target in GOODS for kind in NETWORKS
-    }  # fmt: skip
-    behind = {key for key, value in points.items() if round(value) <= -4}
-    assert behind == {("electronics", "textcnn"), ("electronics", "transformer")}
-    assert all(-1.5 < value < 2 for key, value in points.items() if key not in behind)
-    for target, kind in behind:
-        assert max(of_task[f"transfer-finance-{target}-{kind}"].metrics[f"{gap}, high"]) > 0
+    gap, points = gap.format("from scratch"), {target: [] for target in GOODS}
+    for target in GOODS:
+        for run in (of_task[f"transfer-finance-{target}-{kind}"] for kind in NETWORKS):
+            points[target].append(round(100 * run.mean(gap)))
+            assert min(run.metrics[f"{gap}, low"]) < 0 < max(run.metrics[f"{gap}, high"])
+    ends = {target: (min(some), max(some)) for target, some in points.items()}
+    assert ends == {"books": (-2, 2), "electronics": (-5, -2), "kitchen": (-1, 2)}
 
 
 def test_what_the_prose_says_of_a_loss_without_a_verdict():
