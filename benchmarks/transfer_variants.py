@@ -158,10 +158,8 @@ def of_one_size(texts: Texts, seed: int) -> Texts:
     """Return as many texts of each class as there are of the rarest, drawn by the seed."""
     order = np.random.default_rng(seed).permutation(len(texts.labels))
     sizes = np.bincount(texts.labels)
-    rows = np.concatenate(
-        [order[texts.labels[order] == c][: sizes.min()] for c in range(len(sizes))]
-    )
-    return Texts([texts.strings[row] for row in rows], texts.labels[rows])
+    rows = [order[texts.labels[order] == c][: sizes.min()] for c in range(len(sizes))]
+    return texts.take(np.concatenate(rows))
 
 
 TASKS: dict[str, Callable[[str], Recorder]] = {

@@ -79,11 +79,12 @@ def test_the_grid_holds_the_three_journeys_and_every_pair_of_goods():
 
 
 def test_nothing_that_is_scored_is_learned_from_and_each_seed_draws_anew(small_grid, monkeypatch):
-    learned, scored, real = {0: [], 1: []}, set(), grid.tp.nbsvm
+    learned, real = {0: [], 1: []}, grid.tp.nbsvm
+    scored = {*grid.Domain.read("kitchen").score.strings}
 
     def noting(texts, asked, seed=0):
         learned[seed].append(sorted(texts.strings))
-        scored.update(asked.strings)
+        assert not {*asked.strings} & {*texts.strings}
         return real(texts, asked, seed)
 
     monkeypatch.setattr(grid.tp, "nbsvm", noting)
@@ -91,6 +92,19 @@ def test_nothing_that_is_scored_is_learned_from_and_each_seed_draws_anew(small_g
     grid.journey("t", NAMES, "nbsvm", [20])
     assert not scored & {s for lists in learned.values() for texts in lists for s in texts}
     assert learned[0] != learned[1]
+
+
+def test_few_labels_tell_that_a_source_says_the_opposite(small_grid):
+    labels, words = np.array([0, 1] * 10), ["awful", "superb"] * 10
+    own, source = ([f"{word} {k}{n}" for n, word in enumerate(words)] for k in "os")
+    assert grid.told(Texts(source, 1 - labels), Texts(own, labels), 0) == {
+        "told by 20 labels: NB-SVM, cross-validated": 1,
+        "told by 20 labels: source only": 0,
+    }
+    source, target = map(grid.Domain.read, NAMES)
+    few, run = target.learn.few(20), grid.journey("t", NAMES, "nbsvm", [20]).run()
+    told = {name: [share] for name, share in grid.told(source.texts, few, 0).items()}
+    assert told.items() <= run.metrics.items()
 
 
 def test_a_source_is_asked_as_it_was_trained_and_carried_over_with_the_words_of_both(small_grid):

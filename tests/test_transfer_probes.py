@@ -56,6 +56,27 @@ def test_a_few_are_drawn_by_the_seed_in_the_classes_proportion():
     assert both.strings == some.strings + texts.strings and len(both.labels) == 120
 
 
+def test_cross_validation_asks_about_no_text_that_was_learned_from(monkeypatch):
+    words = ("awful", "superb") * 15
+    texts = tp.Texts([f"{w} w{n}" for n, w in enumerate(words)], np.array([0, 1] * 15))
+    real, asked = tp.nbsvm, []
+
+    def noting(learned, others, seed):
+        assert not {*learned.strings} & {*others.strings} and seed == 7
+        assert len(learned.strings) == 24 and learned.labels.mean() == pytest.approx(0.5, abs=0.05)
+        asked.extend(others.strings)
+        return real(learned, others, seed)
+
+    monkeypatch.setattr(tp, "nbsvm", noting)
+    found = tp.cross_validated(texts, seed=7)
+    assert sorted(asked) == sorted(texts.strings) and found.shape == (30,)
+    assert found.tolist() == texts.labels.tolist()  # two words tell all
+    turned = tp.Texts(texts.strings, 1 - texts.labels)
+    assert (tp.cross_validated(turned, seed=7) == turned.labels).all()
+    with pytest.raises(ValueError, match="n_splits=5"):
+        tp.cross_validated(FILM.few(4))
+
+
 def test_a_long_text_keeps_its_first_quarter_and_its_end():
     numbers = [str(i) for i in range(200)]
     kept = tp.ends(" ".join(numbers))
