@@ -186,6 +186,27 @@ def test_gains_stand_beside_how_far_the_source_alone_is_ahead():
     assert "NB-SVM around (-10, -8)" in transfer_tables.leads_picture(grid).alt
 
 
+def test_the_few_labels_choose_and_may_be_mistaken():
+    def counted(own, both, told, source):
+        return {
+            "NB-SVM, 20 labels": own, "source and target together, 20 labels": both,
+            "told by 20 labels: NB-SVM, cross-validated": told,
+            "told by 20 labels: source only": source, "NB-SVM, 50 labels": own,
+        }  # fmt: skip
+
+    lines = transfer_tables.choices({
+        ("film", "shop"): [made("NB-SVM", "film", "shop", counted(
+            [0.6, 0.6], [0.7, 0.8], [0.6, 0.8], [0.55, 0.7],  # exactly 5 ahead; 10, mistaken
+        ))],
+        ("news", "shop"): [made("NB-SVM", "news", "shop", counted(
+            [0.9, 0.8], [0.5, 0.6], [0.8, 0.5], [0.5, 0.5],  # 30 ahead; level, mistaken
+        ))],
+        ("news", "film"): [made("NB-SVM", "news", "film", {"NB-SVM, 20 labels": [0.1] * 2})],
+        ("film", "news"): [NETWORK],
+    }).splitlines()  # fmt: skip
+    assert lines[2:] == ["| 20 | 2 | 72.5 | 65.0 | 70.0 | 80.0 |"]
+
+
 def test_the_guide_names_the_best_way_and_its_lead():
     lines = transfer_tables.guide(GRID).splitlines()
     assert lines[2:] == [

@@ -254,6 +254,29 @@ def over_the_better(grid: Pairs, *, rival: str = "") -> str:
     return markdown(["alone", *found], "l" + "r" * len(found), lines)
 
 
+def choices(grid: Pairs) -> str:
+    """Return what NB-SVM has right if the few labels themselves choose what it learns from.
+
+    It learns from both unless the labels alone are ahead of the source alone by more than 5 points,
+    as these labels tell it: in cross-validation, and as texts that the source has not seen. Means
+    over pairs and seeds, by the number of labels.
+    """
+    runs = [run for some in grid.values() for run in some if family(run) == COUNTS]
+    lines = []
+    for n in sorted({n for run in runs for n in amounts(run)}):
+        names = [f"{name}, {n}{LABELS}" for name in (COUNTS, BOTH)]
+        names += [f"told by {n}{LABELS}: {name}" for name in (f"{COUNTS}, cross-validated", ONLY)]
+        there = [run for run in runs if names[-1] in run.metrics]
+        if there:
+            shares = np.array([[run.metrics[name] for name in names] for run in there])
+            own, both, told, source = 100 * shares.swapaxes(0, 1).reshape(4, -1)
+            chosen = np.where(told - source > 5 + 1e-9, own, both)
+            means = (f"{row.mean():.1f}" for row in (own, both, chosen, np.maximum(own, both)))
+            lines.append([f"{n:,}", str(len(there)), *means])
+    head = ["labels", "pairs", "labels alone", "both", "as the labels tell", "better of the two"]
+    return markdown(head, "r" * len(head), lines)
+
+
 def _range(points: Sequence[float]) -> str:
     if not points:
         return "—"
