@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from book import leaderboard, pages
-from tutorial_lib import hub, results
+from tutorial_lib import hub, results, transfer_tables
 
 RUNS = results.read_all(Path(__file__).parents[1] / "book" / "results")
 RUN = next(run for run in RUNS if run.task == "nbsvm-mr")
@@ -430,6 +430,81 @@ def test_what_the_prose_says_of_a_source_whose_classes_are_of_unequal_size():
     (kitchen,) = (run for run in runs if run.task.endswith("kitchen"))
     for given in ("target and source", "target and smaller source"):
         assert max(kitchen.metrics[f"{given} minus target, high"]) < 0
+
+
+def test_what_the_prose_says_of_what_each_has_alone():
+    """Both are worth about the better of source and labels alone: page and guide."""
+    chapter = (pages.ROOT / "notebooks" / "09_transfer.ipynb").read_text(encoding="utf-8")
+    grid, ends = transfer_tables.pairs(RUNS), {}
+    for rival in ("", "NB-SVM"):
+        of_family = transfer_tables.leads(grid, rival=rival)
+        counts = of_family.pop("NB-SVM")
+        networks = np.concatenate(list(of_family.values()))
+        for some in (counts, networks) if rival else (np.concatenate([counts, networks]),):
+            for low, high in transfer_tables.LEADS.values():
+                there = some[(low <= some[:, 0]) & (some[:, 0] < high)]
+                over = there[:, 1] - there[:, 0].clip(0)
+                ends.setdefault((low, high), []).append((over.min(), over.max(), over.mean()))
+    for lines in ends.values():  # NB-SVM, and the networks fine-tuned, as the guide has them
+        cells = " | ".join(f"{low:+.1f} to {high:+.1f}" for low, high, _ in lines[1:])
+        assert f" | {cells} |".replace("-", "−") in chapter
+    told = [tuple(round(points) for points in lines[0]) for lines in ends.values()]
+    assert told == [(-5, 5, 0), (0, 4, 2), (-5, 4, 1), (-3, 3, 0), (-9, 3, -2)]
+
+
+def test_what_the_prose_says_of_films_by_the_number_of_labels():
+    """The guide's table, and where the films are still worth something with 1,000 labels."""
+    chapter = (pages.ROOT / "notebooks" / "09_transfer.ipynb").read_text(encoding="utf-8")
+    of_task, amounts = {run.task: run for run in RUNS}, (20, 50, 100, 200, 500, 1000)
+    for target, ahead in (("kitchen", 3), ("electronics", 5), ("books", 6)):
+        run = of_task[f"transfer-imdb-{target}-nbsvm"]
+        own, both = (
+            [100 * run.mean(f"{way}, {n} labels") for n in amounts]
+            for way in ("NB-SVM", "source and target together")
+        )
+        cells = [
+            [f"**{x:.1f}**" if x > other else f"{x:.1f}" for x, other in zip(*rows, strict=True)]
+            for rows in ((own, both), (both, own))
+        ]
+        assert f"| alone | | {' | '.join(cells[0])} |" in chapter
+        alone = f"{100 * run.mean('source only'):.1f}"
+        assert f"| films too | {alone} | {' | '.join(cells[1])} |" in chapter
+        assert [b > a for a, b in zip(own, both, strict=True)] == [n < ahead for n in range(6)]
+    assert round(both[-1] - own[-1]) == 4
+    gains = []
+    for kind in NETWORKS:
+        run = of_task[f"transfer-imdb-books-{kind}"]
+        full, scratch = (
+            [100 * run.mean(f"{way}, {n} labels") for n in amounts]
+            for way in ("full", "from scratch")
+        )
+        assert all(new > old for new, old in zip(full, scratch, strict=True))
+        gains.append(round(full[-1] - scratch[-1]))
+    assert gains == [4, 7, 4]
+
+
+def test_what_the_prose_says_of_a_choice_by_few_labels():
+    """What it costs NB-SVM, and what the source alone is worth without a label."""
+    grid = transfer_tables.pairs(RUNS)
+    rows = [
+        line.strip("| ").split(" | ") for line in transfer_tables.choices(grid).splitlines()[2:]
+    ]
+    lost = {int(n.replace(",", "")): float(best) - float(found) for n, *_, found, best in rows}
+    assert 0.5 < lost.pop(20) < 1.5 and 0 <= min(lost.values()) <= max(lost.values()) < 0.5
+    assert [int(pairs) for _, pairs, *_ in rows] == [6, 6, 12, 6, 6, 6]
+    alone = {
+        pair: 100 * run.mean("source only") for pair, runs in grid.items() for run in runs
+        if run.model.startswith("NB-SVM") and "source only" in run.metrics
+    }  # fmt: skip
+    reviews = [share for (source, _), share in alone.items() if "financial" not in source]
+    money = [share for (source, _), share in alone.items() if "financial" in source]
+    assert (len(reviews), round(min(reviews)), round(max(reviews))) == (9, 70, 84)
+    assert (len(money), round(min(money)), round(max(money))) == (3, 48, 55)
+    for run in RUNS:  # another task: NB-SVM on the labels alone is best with every amount
+        if run.task.startswith("transfer-ag-news-medical-"):
+            for n in (20, 50, 100, 200, 500, 1000):
+                shares = {m: run.mean(m) for m in run.metrics if m.endswith(f", {n} labels")}
+                assert max(shares, key=shares.get) == f"NB-SVM, {n} labels"
 
 
 def test_what_the_prose_says_of_counting_the_words_of_both_domains():
