@@ -88,6 +88,21 @@ def test_a_scatter_says_where_each_class_lies():
         plots.scatter(points, np.array([0, 1, 2]), ["a", "b"], caption="Map.")
 
 
+def test_a_scatter_draws_a_line_through_its_corners(drawn):
+    points, corners = (
+        np.array([[0.0, 1.0], [2.0, 3.0]]),
+        np.array([[0.0, 0.0], [1.0, 0.0], [2.0, 2.0]]),
+    )
+    alt, _ = parts(
+        plots.scatter(points, np.array([0, 0]), ["a"], lines={"bend": corners}, caption="Map.")
+    )
+    (ax,) = drawn
+    (line,) = ax.lines
+    np.testing.assert_array_equal(line.get_xydata(), corners)
+    assert alt.endswith("; a line, bend.")
+    assert {text.get_text() for text in ax.get_legend().get_texts()} == {"bend", "a"}
+
+
 @pytest.fixture
 def drawn(monkeypatch):
     """The axes of the last figure that was made into a picture."""

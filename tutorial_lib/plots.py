@@ -345,11 +345,13 @@ def scatter(
     x: str = "first direction",
     y: str = "second direction",
     names: Sequence[str] | None = None,
+    lines: Mapping[str, Float[np.ndarray, "_ 2"]] | None = None,
     data: Data = None,
 ) -> Picture:
     """Draw points in the plane with a marker and a colour for each class.
 
     Args:
+        lines: to draw behind them, each through its corners.
         names: of the points, written on the side away from the middle of the class, and higher up
             where one would cover another.
 
@@ -362,6 +364,8 @@ def scatter(
         raise ValueError(f"labels run from 0 to {len(classes) - 1}; got {np.unique(labels)}")
     drawn, (ax,) = figure(height=4.2)
     middles = []
+    for k, (name, corners) in enumerate((lines or {}).items()):
+        ax.plot(*corners.T, linestyle=DASHES[1 + k % 3], color="0.4", label=name)
     for c, name in enumerate(classes):
         of_class = points[labels == c]
         colour = COLOURS[c % 7]
@@ -389,6 +393,7 @@ def scatter(
             while any(written.get_window_extent().overlaps(box) for box in taken):
                 written.set_y(height := height + up)
             taken.append(written.get_window_extent())
+    middles += [f"a line, {name}" for name in lines or {}]
     alt = f"Scatter plot of {len(points)} points by class: {'; '.join(middles)}."
     return picture(drawn, alt=alt, caption=caption, data=data)
 

@@ -286,10 +286,13 @@ def _range(points: Sequence[float]) -> str:
 def leads_picture(grid: Pairs) -> plots.Picture:
     """Draw `leads`, a point for each family, pair and amount of labels."""
     found = leads(grid)
+    points = np.concatenate(list(found.values()))
+    ends = np.array([points[:, 0].min(), 0, points[:, 0].max()])
     return plots.scatter(
-        np.concatenate(list(found.values())),
+        points,
         np.repeat(range(len(found)), [len(rows) for rows in found.values()]),
-        list(found), x="source alone minus labels alone, points",
+        list(found), lines={"the better alone": np.stack([ends, ends.clip(0)], 1)},
+        x="source alone minus labels alone, points",
         y="both minus labels alone, points",
         caption="What a source gives, by how far it is ahead of the target's labels: a point for "
         "each family, pair and number of labels.",
