@@ -465,11 +465,14 @@ def test_what_the_prose_says_of_what_each_has_alone():
         for low, high in transfer_tables.LEADS.values():
             there = some[(low <= some[:, 0]) & (some[:, 0] < high)]
             over = there[:, 1] - there[:, 0].clip(0)
-            ends.setdefault((low, high), []).append((over.mean(), over.min(), over.max()))
+            found = over.mean(), over.min(), over.max(), len(over)
+            ends.setdefault((low, high), []).append(found)
     for lines in ends.values():  # as the guide has them
-        cells = [f"{mean:+.1f} ({low:+.1f} to {high:+.1f})" for mean, low, high in lines[1:]]
+        cells = [
+            f"{mean:+.1f} ({low:+.1f} to {high:+.1f}; {n})" for mean, low, high, n in lines[1:]
+        ]
         assert f" | {' | '.join(cells)} |".replace("-", "−") in chapter
-    told = [tuple(round(points) for points in lines[0]) for lines in ends.values()]
+    told = [tuple(round(points) for points in lines[0][:3]) for lines in ends.values()]
     assert told == [(0, -5, 5), (2, 0, 4), (1, -5, 4), (0, -3, 3), (-2, -9, 3)]
     gains = {}  # of a network trained alike, by the lead of NB-SVM's labels over NB-SVM's source
     for runs in grid.values():
@@ -516,6 +519,12 @@ def test_what_the_prose_says_of_films_by_the_number_of_labels():
         assert all(new > old for new, old in zip(full, scratch, strict=True))
         gains.append(round(full[-1] - scratch[-1]))
     assert gains == [4, 7, 4]
+    for n, points in ((20, 0), (50, 0), (100, 1), (1000, 3)):  # what the labels add to the source
+        gains = [
+            run.mean(name) - run.mean("source only")
+            for run in from_reviews() if (name := f"full, {n} labels") in run.metrics
+        ]  # fmt: skip
+        assert round(100 * np.mean(gains)) == points
 
 
 def test_what_the_prose_says_of_a_choice_by_few_labels():
