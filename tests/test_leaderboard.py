@@ -291,12 +291,14 @@ def test_what_the_prose_says_of_all_pairs_of_one_task():
     """
     of_task, goods = {run.task: run for run in RUNS}, ("books", "electronics", "kitchen")
     pairs = [(s, t) for s in (*goods, "imdb", "finance") for t in goods if s != t]
-    found = {kind: [of_task[f"transfer-{s}-{t}-{kind}"] for s, t in pairs] for kind in NETWORKS}
+    networks = (*NETWORKS, "mini-albert")
+    found = {kind: [of_task[f"transfer-{s}-{t}-{kind}"] for s, t in pairs] for kind in networks}
     far = [of_task[f"transfer-{s}-{t}-nbsvm"].mean("distance") for s, t in pairs]
     found["nbsvm"] = [of_task[f"transfer-{s}-{t}-nbsvm"] for s, t in pairs]
     known = [of_task[f"transfer-{s}-{t}-textcnn"].mean("words known") for s, t in pairs]
     with_it = dict.fromkeys(NETWORKS, ("full, as from scratch", "from scratch"))
     with_it["nbsvm"] = "source and target together", "NB-SVM"
+    with_it["mini-albert"] = "full", "no source task"
     told = {}
     for kind, runs in found.items():
         new, old = (
@@ -309,9 +311,9 @@ def test_what_the_prose_says_of_all_pairs_of_one_task():
                 told.setdefault((name, some), []).append(round(r, 2))
     assert all(source in goods for source, _ in pairs[:6]) and len(pairs) == 12
     assert {key: (min(values), max(values)) for key, values in told.items()} == {
-        ("as is", 12): (0.92, 0.97), ("as is", 6): (0.86, 0.96), ("words", 12): (0.59, 0.69),
-        ("words", 6): (0.16, 0.46), ("distance", 12): (-0.56, -0.48),
-        ("distance", 6): (-0.93, -0.8),
+        ("as is", 12): (0.84, 0.97), ("as is", 6): (0.8, 0.96), ("words", 12): (0.59, 0.69),
+        ("words", 6): (0.16, 0.64), ("distance", 12): (-0.56, -0.48),
+        ("distance", 6): (-0.93, -0.63),
     }  # fmt: skip
     assert len({round(distance, 2) for distance in far[:6]}) == 3
     ahead = {
@@ -320,17 +322,20 @@ def test_what_the_prose_says_of_all_pairs_of_one_task():
         and "NB-SVM" not in run.model and min(values) > 0
     }  # fmt: skip
     films = {f"transfer-imdb-books-{kind}" for kind in NETWORKS}
-    assert ahead == films | {"transfer-kitchen-electronics-mini-albert"}
+    albert = "transfer-imdb-books-mini-albert"
+    assert ahead == films | {albert, "transfer-kitchen-electronics-mini-albert"}
     leads = [of_task[task].mean("100 labels: full minus NB-SVM") for task in films]
     assert all(min(of_task[t].metrics["100 labels: full minus NB-SVM, low"]) > 0 for t in films)
-    clear = [
-        round(100 * values.mean(name.removesuffix(", low")))
-        for values in [of_task["transfer-kitchen-electronics-mini-albert"]]
-        for name in values.metrics
-        if name.endswith(" minus NB-SVM, low") and min(values.metrics[name]) > 0
-        and "source only" not in name
-    ]  # fmt: skip
-    assert (min(clear), max(clear)) == (7, 9)
+    for task, ends in (
+        (albert, (9, 12, 6)), ("transfer-kitchen-electronics-mini-albert", (7, 9, 2)),
+    ):  # fmt: skip
+        run = of_task[task]
+        clear = [
+            round(100 * run.mean(name.removesuffix(", low"))) for name in run.metrics
+            if name.endswith(" minus NB-SVM, low") and min(run.metrics[name]) > 0
+            and "source only" not in name
+        ]  # fmt: skip
+        assert (min(clear), max(clear), len(clear)) == ends
     own = {
         run.task: round(100 * run.mean("100 labels: full minus no source task"))
         for run in RUNS if "100 labels: full minus no source task" in run.metrics
@@ -344,20 +349,22 @@ def test_what_the_prose_says_of_all_pairs_of_one_task():
             run, gap = of_task[f"transfer-{pair}-{kind}"], "100 labels: full minus from scratch"
             gains.append(round(100 * run.mean(gap)))
             assert min(run.metrics[f"{gap}, low"]) > 0, (kind, pair)
+    assert (min(gains), max(gains)) == (9, 19)
+    without = "from scratch", "no source task"
+    for kind in networks:
         from_reviews = [of_task[f"transfer-{s}-{t}-{kind}"] for s, t in pairs if s != "finance"]
         assert len(from_reviews) == 9
         averages = sorted(
             (np.mean([run.mean(name) for run in from_reviews]), name)
-            for name in moved(from_reviews[0]) if not name.startswith("from scratch")
+            for name in moved(from_reviews[0]) if not name.startswith(without)
         )  # fmt: skip
         assert averages[-1][0] - averages[0][0] < 0.02, kind
         for (source, _), run in zip(pairs, found[kind], strict=True):
-            some = [run.mean(name) for name in moved(run) if not name.startswith("from scratch")]
+            some = [run.mean(name) for name in moved(run) if not name.startswith(without)]
             assert max(some) - min(some) < (0.11 if source == "finance" else 0.06)
             if source != "finance":
                 assert abs(run.mean("full, 100 labels") - run.mean("source only")) < 0.04
         assert "features, 100 labels" in (averages[0][1], averages[1][1])
-    assert (min(gains), max(gains)) == (9, 19)
 
 
 def test_what_the_prose_says_of_what_protection_costs():
@@ -389,7 +396,7 @@ def from_reviews():
 def test_what_the_prose_says_of_protecting_what_was_moved():
     """With 100 labels rates that fall are no better than one rate; what forgets, and what not."""
     runs = from_reviews()
-    assert len(runs) >= 28
+    assert len(runs) == 36
     for way, points in (("full", 0), ("gradual", 0), ("lora", -1)):
         gaps = [
             run.mean(f"{way}, 100 labels") - run.mean("full, as from scratch, 100 labels")
@@ -519,7 +526,7 @@ def test_what_the_prose_says_of_films_by_the_number_of_labels():
         assert all(new > old for new, old in zip(full, scratch, strict=True))
         gains.append(round(full[-1] - scratch[-1]))
     assert gains == [4, 7, 4]
-    for n, points in ((20, 0), (50, 0), (100, 1), (1000, 3)):  # what the labels add to the source
+    for n, points in ((20, -1), (50, 0), (100, 1), (1000, 3)):  # what the labels add to the source
         gains = [
             run.mean(name) - run.mean("source only")
             for run in from_reviews() if (name := f"full, {n} labels") in run.metrics
@@ -574,7 +581,7 @@ def test_what_the_prose_says_of_a_choice_by_few_labels():
 def test_what_the_prose_says_of_counting_the_words_of_both_domains():
     """NB-SVM on the texts of source and target, by pair, beside the target alone and TextCNN."""
     of_task, added, far, behind = {run.task: run for run in RUNS}, {}, {}, []
-    alone, change = [], []
+    alone, change, behind_albert = [], [], []
     goods = ("books", "electronics", "kitchen")
     for source in (*goods, "imdb", "finance"):
         for target in set(goods) - {source}:
@@ -585,12 +592,16 @@ def test_what_the_prose_says_of_counting_the_words_of_both_domains():
             networks = [of_task[f"transfer-{source}-{target}-{kind}"] for kind in NETWORKS]
             best = max(run.mean(m) for run in networks for m in moved(run))
             behind += [best < both]
+            albert = of_task[f"transfer-{source}-{target}-mini-albert"]
+            ways = {name for name in moved(albert) if not name.startswith("no source task")}
+            behind_albert += [max(map(albert.mean, ways)) < both]
             if source != "finance":
                 alone += [best < run.mean("source only")]
                 gap = "100 labels: source and target together minus source only"
                 change += [round(100 * run.mean(gap), 1)]
     assert (sum(alone), len(alone)) == (7, 9) and (min(change), max(change)) == (-0.3, 4.7)
     assert sum(behind) == len(behind) - 1 == 11
+    assert sum(behind_albert) == 6
     between = {pair: points for pair, points in added.items() if pair[0] in goods}
     near = {("kitchen", "electronics"), ("electronics", "kitchen")}
     assert {pair for pair, distance in far.items() if distance < 1.8} == near
