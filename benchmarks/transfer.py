@@ -211,7 +211,8 @@ def journey(task: str, names: tuple[str, str], kind: str, amounts: Sequence[int]
                         found["source only"] = unchanged
                     run.metrics |= gaps(found, truth, classes)
             if learned:
-                record.parameters = sum(p.numel() for p in learned.model.parameters())
+                model = transfer.new_head(learned.model, classes)
+                record.parameters = sum(p.numel() for p in model.parameters())
             else:
                 record.parameters = nbsvm(*texts, target.score.strings)[1]
     return record
@@ -276,9 +277,12 @@ def recorder(
         more: settings that differ from those of the grid.
     """
     source, target = (Domain.read(name) for name in names)
+    given, same = source.texts, source.places(target.classes)
+    if not family:  # a bag of words can only learn the target's classes from a source
+        given = source.of_classes(same or [])
     settings: dict[str, Any] = {
         "source": SETS[names[0]], "source_sha256": source.provenance.sha256,
-        "source_texts": len(source.texts.labels), "labels": list(amounts),
+        "source_texts": len(given.labels), "labels": list(amounts),
     }  # fmt: skip
     if family:
         settings |= {
@@ -322,7 +326,7 @@ def is_recorded(task: str) -> bool:
 if __name__ == "__main__":
     named = [name for name in sys.argv[1:] if name != "--new"]
     if "--new" in sys.argv:
-        named = [n for n in named or TASKS if not is_recorded(n)]
+        named = [n for n in named or TASKS if n not in TASKS or not is_recorded(n)]
         if not named:
             raise SystemExit("all of them are recorded")
     task = chosen("benchmarks.transfer", named, TASKS)

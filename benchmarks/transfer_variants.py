@@ -64,7 +64,6 @@ def variants(
     for seed in record.left(SEEDS, HALF_DONE):
         with record.measure(seed) as run:
             learned, texts = Source(family, source, target, seed), target.learn.few(LABELS, seed)
-            record.parameters = sum(p.numel() for p in learned.model.parameters())
             first, others = "", None
             for name, model, trained in ways(family, learned, texts, classes, seed):
                 says = tp.answers(model, target.score, learned.encode)
@@ -75,6 +74,7 @@ def variants(
                 else:
                     gap = evaluation.paired_bootstrap(truth, says, others, classes)
                     run.metrics |= with_ends(f"{name} minus {first}", gap)
+            record.parameters = sum(p.numel() for p in model.parameters())
     return record
 
 
@@ -150,7 +150,7 @@ def balanced(task: str, names: tuple[str, str]) -> Recorder:
                 if name != "target":
                     gap = evaluation.paired_bootstrap(truth, said, says["target"], 2)
                     run.metrics |= with_ends(f"{name} minus target", gap)
-    record.parameters = nbsvm(*learned["target and source"], target.score.strings)[1]
+            record.parameters = nbsvm(*learned["target and source"], target.score.strings)[1]
     return record
 
 
@@ -164,10 +164,12 @@ def of_one_size(texts: Texts, seed: int) -> Texts:
 
 TASKS: dict[str, Callable[[str], Recorder]] = {
     f"transfer-parts-{'-'.join(names)}": functools.partial(
-        variants, title="by what is carried over", names=names, kind="textcnn", ways=parts
+        variants, title="by what is carried over", names=names, kind="textcnn", ways=parts,
+        tuned=FAMILIES["textcnn"].lr, decay=1.0, passes=[2 * tp.passes(LABELS)],
+        passes_from_scratch="as many",
     )
     for names in PAIRS
-}
+}  # fmt: skip
 TASKS |= {
     f"transfer-rates-{'-'.join(names)}-{kind}": functools.partial(
         variants, title="by its rates and passes", names=names, kind=kind, ways=rates

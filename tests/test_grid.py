@@ -320,6 +320,38 @@ def test_what_a_source_gives_is_what_nb_svm_says_after_it(small_grid, monkeypatc
     assert run.metrics["source, accuracy"][0] == (says == target.score.labels).mean()
 
 
+def test_a_record_says_what_was_learned_from_and_what_learned(small_grid, monkeypatch):
+    monkeypatch.setattr(results, "_commit", lambda: "a" * 40)
+    source, target = map(grid.Domain.read, NAMES)
+    labels = source.learn.labels + np.arange(len(source.learn.labels)) % 2
+    source = dataclasses.replace(
+        source, classes=["no", "positive", "negative"], learn=Texts(source.learn.strings, labels)
+    )
+    domains = {"imdb": source, "kitchen": target}
+    monkeypatch.setattr(grid.Domain, "read", domains.__getitem__)
+    network = grid.journey("t", NAMES, "textcnn", [20]).run()
+    words = len(tp.vocabulary(source.texts, target.learn))
+    learned = grid.FAMILIES["textcnn"].start(words, 2).parameters()  # the head of the target
+    assert network.parameters == sum(p.numel() for p in learned)
+    assert network.hyperparameters["source_texts"] == len(labels)
+    balanced, again = (variants.balanced("u", NAMES).run() for _ in range(2))  # then as it was kept
+    assert balanced.hyperparameters["source_texts"] == np.isin(labels, [1, 2]).sum()
+    assert (again.metrics, again.parameters) == (balanced.metrics, balanced.parameters)
+    domains["imdb"] = dataclasses.replace(source, classes=["this", "and", "that"])
+    assert grid.journey("v", NAMES, "nbsvm", [20]).run().hyperparameters["source_texts"] == 0
+
+
+def test_parts_are_recorded_with_the_rate_and_the_passes_of_from_scratch(small_grid, monkeypatch):
+    calls, learn = [], grid.tp.learn
+    monkeypatch.setattr(grid.tp, "learn", lambda *a, **how: calls.append(how) or learn(*a, **how))
+    monkeypatch.setattr(variants, "LABELS", 100)
+    settings = variants.TASKS["transfer-parts-imdb-kitchen"]("t").run().hyperparameters
+    assert {how["lr"] for how in calls[1:]} == {settings["tuned"]}
+    assert settings["decay"] == 1.0 and not any("decay" in how for how in calls[1:])
+    # the limits of passes were other ones when the task was written down
+    assert settings["passes"] == [12] and {how["epochs"] for how in calls[1:]} == {2}
+
+
 def test_a_smaller_source_has_the_size_of_the_balanced_one_and_the_old_shares(
     small_grid, monkeypatch
 ):

@@ -167,6 +167,9 @@ def test_what_cannot_be_adapted_is_named_and_left_as_it_was():
     for alpha in (-1.0, 0.0, float("nan"), float("inf")):
         with pytest.raises(ValueError, match="alpha above 0"):
             lora.add(model, rank=2, alpha=alpha)
+    model.encoder.second = nn.Linear(16, 3)  # too narrow, and the last to be found
+    with pytest.raises(ValueError, match="rank is from 1 to 3, .* got 4 "):
+        lora.add(model, rank=4, targets=["query", "second"])
     assert all(p.requires_grad for p in model.parameters())
     assert not any(isinstance(part, lora.LoRALinear) for part in model.modules())
     lora.add(model, rank=2)

@@ -116,6 +116,13 @@ def test_new_words_are_drawn_like_the_old_ones():
     torch.testing.assert_close(rows.std(0), torch.full((6,), 0.3), rtol=0.1, atol=0)
 
 
+def test_a_frozen_table_stays_frozen_when_its_words_move():
+    model = lstm(len(OLD))
+    model.embedding.weight.requires_grad_(False)
+    transfer.move_words(model, OLD, NEW)
+    assert not model.embedding.weight.requires_grad and model.layer.weight_ih_l0.requires_grad
+
+
 def test_another_models_vocabulary_is_refused():
     with pytest.raises(ValueError, match="not trained with this vocabulary"):
         transfer.move_words(lstm(9), OLD, NEW)
@@ -188,6 +195,15 @@ def test_the_fitted_head_is_scikit_learns_logistic_regression(classes):
     )
 
 
+def test_a_feature_that_is_the_same_in_all_texts_changes_nothing():
+    torch.manual_seed(0)
+    x, labels = torch.randn(60, 3), np.arange(60) % 2
+    x[:, 1] = 3.0
+    head = transfer.fit_head(nn.Linear(3, 2), x, labels, c=0.5)
+    rest = transfer.fit_head(nn.Linear(2, 2), x[:, [0, 2]], labels, c=0.5)
+    torch.testing.assert_close(head(x), rest(x[:, [0, 2]]), rtol=1e-4, atol=1e-4)
+
+
 def test_few_labels_and_many_features_get_the_penalty_that_generalises():
     torch.manual_seed(0)
     labels = np.arange(1200) % 2
@@ -232,11 +248,19 @@ def test_a_model_without_a_head_is_refused():
     bare = nn.Sequential(nn.Embedding(5, 3))
     without = lstm()
     without.output = nn.Identity()
-    for model in (bare, without):
+    unbiased = lstm()
+    unbiased.output = nn.Linear(10, 2, bias=False)
+    for model in (bare, without, unbiased):
+        with pytest.raises(ValueError, match="no linear layer called `output`"):
+            transfer.features(model, batches())
         with pytest.raises(ValueError, match="no linear layer called `output`"):
             transfer.new_head(model, 2)
         with pytest.raises(ValueError, match="no linear layer called `output`"):
             transfer.keep_classes(model, [0, 1])
+        with pytest.raises(ValueError, match="no linear layer called `output`"):
+            transfer.adapt(model, "features", batches(), CONFIG)
+    with pytest.raises(ValueError, match="no bias"):
+        transfer.fit_head(unbiased.output, torch.randn(4, 10), [0, 1, 0, 1])
 
 
 # What learns
@@ -434,6 +458,15 @@ def test_what_was_frozen_before_does_not_move(strategy):
     assert same == {"embedding.weight"}
 
 
+def test_unfreezing_passes_over_a_depth_that_is_frozen_for_good(monkeypatch):
+    torch.manual_seed(0)
+    model, stages = lstm(), recorded(monkeypatch)
+    model.output.requires_grad_(False)
+    transfer.adapt(model, "gradual", batches(), CONFIG)
+    layer = {name for name in depths(model) if depths(model)[name] == 1}
+    assert [names for names, _, _ in stages] == [layer, layer | {"embedding.weight"}]
+
+
 def test_one_alpha_serves_all_ranks(monkeypatch):
     scales = []
     merge = transfer.lora.merge
@@ -492,6 +525,11 @@ def test_domains_with_words_of_their_own_are_far_and_one_domain_is_near_itself()
     assert transfer.domain_distance(escaped, [f"'{s}'" for s in write(common)]) < 0.35
     some = transfer.domain_distance(write(common + film[:4]), write(common + kitchen[:4]))
     assert 0.5 < some < 1.9
+    many, few = write(common, 800), write(common, 200)
+    assert transfer.domain_distance(many, few) < 0.35  # the greater share alone tells nothing
+    pair = write(common + film[:4]), write(common + kitchen[:4], 100)
+    one, again, two = (transfer.domain_distance(*pair, seed=seed) for seed in (1, 1, 2))
+    assert one == again != two
     with pytest.raises(ValueError, match="ten texts"):
         transfer.domain_distance(write(film), write(film, 5))
 

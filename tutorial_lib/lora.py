@@ -82,21 +82,15 @@ def add(
         ValueError: no linear layer has such a name, the model is adapted already, or as for
             `LoRALinear`; the model is then as it was.
     """
-    found = _targets(model, targets)
-    learns = {name: p.requires_grad for name, p in model.named_parameters()}
-    try:
-        scale = float(rank) if alpha is None else alpha
-        adapted = {name: LoRALinear(part, rank, scale) for name, part in found.items()}
-    except ValueError:
-        for name, parameter in model.named_parameters():
-            parameter.requires_grad_(learns[name])
-        raise
+    found, scale = _targets(model, targets), float(rank) if alpha is None else alpha
+    for linear in found.values():
+        _check(linear, rank, scale)
     model.requires_grad_(False)
-    for name, layer in adapted.items():
-        _replace(model, name, layer)
+    for name, linear in found.items():
+        _replace(model, name, LoRALinear(linear, rank, scale))
     if isinstance(getattr(model, "output", None), nn.Linear):
         model.output.requires_grad_(True)
-    return list(adapted)
+    return list(found)
 
 
 def size(model: nn.Module, rank: int, targets: Iterable[str] = ATTENTION) -> int:

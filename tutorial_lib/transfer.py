@@ -119,8 +119,8 @@ def keep_classes(model: nn.Module, rows: Sequence[int]) -> nn.Module:
 def _head(model: nn.Module) -> nn.Linear:
     """Return the model's classifier."""
     head = getattr(model, "output", None)
-    if not isinstance(head, nn.Linear):
-        raise ValueError("the model has no head: no linear layer called `output`")
+    if not isinstance(head, nn.Linear) or head.bias is None:
+        raise ValueError("the model has no head: no linear layer called `output`, with a bias")
     return head
 
 
@@ -139,7 +139,14 @@ def features(model: nn.Module, batches: Iterable[dict[str, Tensor]]) -> Float[Te
 
     Compute it once and train any number of heads on it: the layers below are run once a text and
     not once a text and epoch.
+
+    Args:
+        batches: with `ids`, `mask` and `rows`, the texts' places in the data.
+
+    Raises:
+        ValueError: a model without a head.
     """
+    _head(model)
     with another_head(model, nn.Identity()):
         return training.predict(model, lambda m, b: m(b["ids"], b["mask"]), batches).float()
 
@@ -163,14 +170,16 @@ def fit_head(
         The head itself.
 
     Raises:
-        ValueError: features that are not finite or not as wide as the head, labels that are not
-            one a text or none of the head's classes, a class without an example, or with a single
-            one where c is to be found.
+        ValueError: a head without a bias, features that are not finite or not as wide as the head,
+            labels that are not one a text or none of the head's classes, a class without an
+            example, or with a single one where c is to be found.
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import GridSearchCV
 
     labels = np.asarray(labels)
+    if head.bias is None:
+        raise ValueError("the head has no bias to set")
     if x.shape[1] != head.in_features:
         raise ValueError(f"the head reads {head.in_features} features, a text has {x.shape[1]}")
     if not x.isfinite().all():
@@ -237,7 +246,8 @@ def adapt(
     - `features`: only the head learns, by `fit_head` from features that are computed once; nothing
       of `config` or `decay` matters.
     - `gradual`: the head learns for one pass, then with the depth below it, and so on down; then
-      all learn as in `full`. The passes on the way come before those of `config`.
+      all learn as in `full`. The passes on the way come before those of `config`, and each goes
+      over the batches of the first epoch; a depth where nothing can learn has none.
     - `lora`: the head learns, and a change of low rank in each attention's query and value, all
       by one rate; at the end it is merged.
 
@@ -245,14 +255,14 @@ def adapt(
     `lora` choose for themselves. Afterwards what could learn before can again.
 
     Args:
-        batches: with `ids`, `mask` and `labels`, shuffled.
+        batches: with `ids`, `mask`, `labels` and `rows`, shuffled.
         config: how to train; the last step's weights are kept.
         decay: of the rate from one depth to the one below it.
         rank, alpha: of the changes, which are scaled by `alpha / rank`: so rates that suit one
             rank suit others.
 
     Raises:
-        ValueError: an unknown strategy, or one that does not fit the model.
+        ValueError: an unknown strategy, one that does not fit the model, or nothing that can learn.
 
     Source: Howard and Ruder 2018, section 3.3 (gradual unfreezing); Hu et al. 2022 (LoRA).
     """
@@ -269,7 +279,7 @@ def adapt(
     try:
         if strategy == "features":
             labels = training.predict(model, lambda _, batch: batch["labels"], batches)
-            fit_head(model.output, features(model, batches), labels.numpy())
+            fit_head(_head(model), features(model, batches), labels.numpy())
         elif strategy == "lora":
             lora.add(model, rank, alpha)
             try:
@@ -278,8 +288,9 @@ def adapt(
                 lora.merge(model)
         elif strategy in ("full", "gradual"):
             for count in range(1, max(depths(model).values()) + 1 if strategy == "gradual" else 1):
-                free(learned.intersection(unfreeze(model, count)))
-                fit(dataclasses.replace(config, epochs=1, seed=config.seed + count), decay)
+                if names := learned.intersection(unfreeze(model, count)):
+                    free(names)
+                    fit(dataclasses.replace(config, epochs=1, seed=config.seed + count), decay)
             free(learned)
             fit(config, decay)
         else:
@@ -294,7 +305,7 @@ def forgetting(before: nn.Module, after: nn.Module, batches: Iterable[dict[str, 
     Args:
         before: the model as the source task left it, with that task's head.
         after: what has become of it; it is asked with the head of `before`.
-        batches: the source's, with `ids`, `mask` and `labels`.
+        batches: the source's, with `ids`, `mask`, `labels` and `rows`.
 
     Equation: eq-forgetting
     """

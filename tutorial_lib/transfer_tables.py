@@ -330,7 +330,11 @@ def guide(grid: Pairs) -> str:
 
 
 def forgotten(grid: Pairs) -> str:
-    """Return the points of accuracy on the source that 100 labels of the target have cost."""
+    """Return the points of accuracy on the source that 100 labels of the target have cost.
+
+    `before` is the source's model as it was trained. What is lost is counted from that model with
+    the words of both: a word that it never met then has a random vector and not that of `<unk>`.
+    """
     methods = list(
         dict.fromkeys(
             name.removeprefix(FORGOTTEN)
