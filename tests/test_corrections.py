@@ -205,7 +205,7 @@ def test_two_runs_of_one_model_differ_by_more_than_a_point_and_the_spread_says_s
         with record.measure(seed) as run:
             run.metrics["accuracy"] = value
     mean, spread = 100 * np.mean(accuracy), 100 * np.std(accuracy, ddof=1)
-    assert f"{mean:.1f} ± {spread:.1f} (10)" in tables.table([record.run()])
+    assert f"{mean:.1f}\u00a0±\u00a0{spread:.1f} (10)" in tables.table([record.run()])
 
 
 def random_states(time=6, dim=8, seed=0):

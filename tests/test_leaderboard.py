@@ -56,7 +56,16 @@ def test_pretraining_stands_beside_runs_that_are_scored_alike_and_its_goal():
     cells = [re.sub("<.*?>", "", cell).strip() for cell in whole.split("|")[1:-1]]
     rivals = "from scratch | TextCNN | TextCNN, word vectors | NB-SVM"
     assert head == f"| data | mini-ALBERT | {rivals} | goal | missing |"
-    assert cells == ["mr", "80.0 ± 0.0", "—", "—", "—", "70.0 ± 0.0", "82.0", "2.0"]
+    assert cells == [
+        "mr",
+        "80.0\u00a0±\u00a00.0",
+        "—",
+        "—",
+        "—",
+        "70.0\u00a0±\u00a00.0",
+        "82.0",
+        "2.0",
+    ]
     assert hundred.startswith("| mr, 100 labels |") and hundred.endswith("| 60.0 | 0.0 |")
 
 

@@ -261,7 +261,7 @@ def test_the_table_puts_the_best_first_and_marks_partial_data():
     low = finished((60, 60, 60), model="Low", data=partial).run()
     rows = tables.table([low, finished(model="High").run()]).splitlines()[2:]
     assert rows[0].startswith(
-        '| <a href="#run-toy-run">High</a> | toy | official test set | 80.0 ± 10.0 (3) |'
+        '| <a href="#run-toy-run">High</a> | toy | official test set | 80.0\u00a0±\u00a010.0 (3) |'
     )
     assert rows[1].startswith('| <a href="#run-toy-run">Low</a> | half (partial) | official')
 
@@ -270,7 +270,7 @@ def test_side_by_side_has_a_column_a_model():
     rows = tables.side_by_side([finished().run(), finished((50,), model="Other").run()], "recall")
     head, _, *body = rows.splitlines()
     assert head == "| recall | Toy | Other |"
-    assert body[0] == "| [no] | 80.0 ± 10.0 | 50.0 ± 0.0 |" and len(body) == 2
+    assert body[0] == "| [no] | 80.0\u00a0±\u00a010.0 | 50.0\u00a0±\u00a00.0 |" and len(body) == 2
 
 
 def test_the_details_name_every_metric_the_settings_and_the_command():
@@ -299,9 +299,9 @@ def test_bounds_stand_in_order_with_a_dash_where_there_is_no_code():
     code = made_of("with code", loss=[2.0, 2.0], perplexity=[9.0, 9.0], kl=[1.0, 2.0])
     head, _, first, second = tables.bounds([words, code]).splitlines()
     place = head.split(" | ").index("KL")
-    assert first.startswith("| with code | 1 | 2.00 ± 0.00 |")
-    assert first.split(" | ")[place] == "1.50 ± 0.71"
-    assert second.startswith("| words alone | 1 | 3.10 ± 0.14 |")
+    assert first.startswith("| with code | 1 | 2.00\u00a0±\u00a00.00 |")
+    assert first.split(" | ")[place] == "1.50\u00a0±\u00a00.71"
+    assert second.startswith("| words alone | 1 | 3.10\u00a0±\u00a00.14 |")
     assert second.split(" | ")[place] == "—"
 
 
@@ -315,8 +315,8 @@ def test_accuracies_by_labels_have_a_row_a_method_and_their_differences():
     })  # fmt: skip
     lines = tables.by_labels(run).splitlines()
     assert lines[0] == "| accuracy with so many labels | 20 | 2,000 |"
-    assert lines[2] == "| code | 55.0 ± 7.1 | 70.0 ± 0.0 |"
-    assert lines[3] == "| counts | — | 90.0 ± 0.0 |"
+    assert lines[2] == "| code | 55.0\u00a0±\u00a07.1 | 70.0\u00a0±\u00a00.0 |"
+    assert lines[3] == "| counts | — | 90.0\u00a0±\u00a00.0 |"
     assert lines[-1] == "| 20 labels: code minus counts | +20.0 | +10.0 | +30.0 |"
 
 
@@ -328,7 +328,10 @@ def test_speeds_have_a_row_for_each_thing_timed_and_both_accuracies():
     })  # fmt: skip
     _, _, step, epoch = tables.speeds([run]).splitlines()
     assert "| a training step, float32 | 1.05 (1.00 – 1.10) | — |" in step
-    assert "| a training epoch | 4.00 (3.00 – 5.00) | 80.0 ± 0.0, 75.0 ± 7.1 |" in epoch
+    assert (
+        "| a training epoch | 4.00 (3.00 – 5.00) | 80.0\u00a0±\u00a00.0, 75.0\u00a0±\u00a07.1 |"
+        in epoch
+    )
 
 
 def test_an_ablation_shows_each_change_and_its_difference_seed_by_seed():
@@ -337,5 +340,5 @@ def test_an_ablation_shows_each_change_and_its_difference_seed_by_seed():
         measured.metrics[tables.CHANGED + "more words"] = accuracy
     head, _, base, changed = tables.ablation(record.run()).splitlines()
     assert head == "| Toy | accuracy | difference |"
-    assert base == "| the recipe as it is | 80.0 ± 10.0 |  |"
-    assert changed == "| more words | 82.0 ± 10.5 | +2.0 ± 1.0 |"
+    assert base == "| the recipe as it is | 80.0\u00a0±\u00a010.0 |  |"
+    assert changed == "| more words | 82.0\u00a0±\u00a010.5 | +2.0\u00a0±\u00a01.0 |"

@@ -145,7 +145,7 @@ def bounds(runs: Sequence[Run]) -> str:
     rows = []
     for run in sorted(runs, key=lambda run: run.mean("loss")):
         cells = [
-            f"{run.mean(metric):.{n}f} ± {run.spread(metric):.{n}f}"
+            f"{run.mean(metric):.{n}f}\u00a0±\u00a0{run.spread(metric):.{n}f}"
             if metric in run.metrics
             else "—"
             for _, metric, n in BOUNDS
@@ -179,6 +179,6 @@ def by_labels(run: Run) -> str:
 
 
 def percent(values: Sequence[float], sign: str = "") -> str:
-    """Return mean ± standard deviation of shares over seeds, in per cent."""
+    """Return mean ± standard deviation of shares over seeds, in per cent; no line breaks it."""
     spread = statistics.stdev(values) if len(values) > 1 else 0.0
-    return f"{100 * statistics.fmean(values):{sign}.1f} ± {100 * spread:.1f}"
+    return f"{100 * statistics.fmean(values):{sign}.1f}\u00a0±\u00a0{100 * spread:.1f}"

@@ -84,7 +84,7 @@ def by_amount(runs: Sequence[Run], measure: str = "") -> str:
     lines = []
     families = list(dict.fromkeys(family(run) for run in runs))
     for (name, method), row in sorted(table.items(), key=lambda item: families.index(item[0][0])):
-        cells = {n: percent(values).replace(" ", "\u00a0") for n, values in row.items()}
+        cells = {n: percent(values) for n, values in row.items()}
         cells |= {n: f"**{cells[n]}**" for n in row if fmean(row[n]) == best[n]}
         lines.append([name, method, *(cells.get(n, "—") for n in columns)])
     head = ["family", "method", *(f"{n:,}" for n in columns)]

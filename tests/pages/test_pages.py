@@ -35,6 +35,7 @@ def test_a_page_calls_nothing_outside_says_no_error_and_is_accessible(opened, na
     assert serious == []
     assert watched.outside == []
     assert watched.errors == []
+    watched.page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
     wide, seen = watched.page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
     assert wide <= seen, "the page scrolls sideways"
 
